@@ -1,0 +1,752 @@
+"""The records that pass between the stages: look, judge, speak.
+
+Every record is a frozen, keyword-only dataclass; units stand in the names (``seconds``, ``bytes``). A field that has no value
+says why with :class:`Unseen`, which is falsy, so ``leg.handshake and leg.handshake.chain`` reads as it should.
+Nothing in here is secret: text is redacted and stripped of control characters (``diagnostics.redact``) on its way in.
+This module imports nothing of ours. JSON both ways is ``diagnostics.codec``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, dataclass_transform
+
+SCHEMA = 1
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def record(cls: type[T]) -> type[T]:
+    """Make ``cls`` a frozen, keyword-only dataclass."""
+    return dataclass(frozen=True, kw_only=True)(cls)
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Why a field has no value. Falsy."""
+
+    why: Literal["not_asked", "not_reached", "timed_out", "unsupported", "absent"]
+    detail: str = ""
+
+    def __bool__(self) -> bool:
+        return False
+
+
+NOT_ASKED = Unseen("not_asked")
+NOT_REACHED = Unseen("not_reached")
+TIMED_OUT = Unseen("timed_out")
+ABSENT = Unseen("absent")
+
+Severity = Literal["error", "warning"]
+Owner = Literal["you", "machine", "network", "server", "author"]
+Outcome = Literal["passed", "failed", "warned", "blocked", "skipped", "error"]
+Verdict = Literal["healthy", "degraded", "broken", "unverified"]
+
+
+# --- what is to be loaded ---------------------------------------------------------------------------------------------------
+
+
+@record
+class Target:
+    """What is to be loaded, as far as the SPEC itself tells; no I/O beyond ``stat`` of a path it names."""
+
+    spec: str
+    kind: Literal["hub", "url", "directory", "file", "list", "demo", "none"]
+    name: str = ""  # repository id, or what a person would call it
+    repository_type: Literal["model", "dataset", "space"] = "model"
+    revision: str = "main"
+    endpoint: str = ""  # base URL of the hub, redacted, no trailing slash
+    urls: tuple[str, ...] = ()  # redacted; the full ones are in Secrets.urls, same order
+    paths: tuple[str, ...] = ()  # local folders or files
+    published: tuple[Published, ...] = ()  # digests that came with the SPEC (#sha256=…, a manifest)
+    patterns: tuple[str, ...] = ()  # --diagnose-files
+    client: ClientUse | Unseen = NOT_ASKED  # who fetches it (facts/clients)
+    transports: tuple[ClientUse, ...] = ()  # others that move bytes of it (hf_xet)
+    loader: str = ""  # who loads it: transformers, torch, … ; empty when unknown
+    problem: Problem | Unseen = ABSENT  # why the SPEC itself cannot be used
+
+
+@record
+class Problem:
+    """What is wrong with something a person typed or set. ``code`` is stable, ``detail`` is for reading."""
+
+    code: str
+    detail: str = ""
+
+
+@record
+class Published:
+    """A digest that somebody published for a file. ``value`` is lower-case hex, possibly a prefix (torch.hub)."""
+
+    path: str
+    algorithm: Literal["sha256", "git-sha1", "md5", "sha1", "sha512"] = "sha256"
+    value: str
+    source: str  # "#sha256=", "SHA256SUMS", "file name", "blob name", "hub listing", "trees/<commit>.json"
+    bytes: int | Unseen = ABSENT
+
+
+@record
+class ClientUse:
+    """A client that takes part in this download. ``family`` is a key of facts/clients.toml."""
+
+    family: str
+    version: str = ""
+    role: Literal["all", "metadata", "bytes"] = "all"
+    installed: bool = True
+
+
+# --- the environment --------------------------------------------------------------------------------------------------------
+
+
+@record
+class ProxySetting:
+    """One proxy variable as it is set. ``value`` has its credentials hidden."""
+
+    variable: str
+    value: str
+    scheme: str = ""
+    host: str = ""
+    port: int | Unseen = ABSENT
+    credentials: bool = False
+    problem: Problem | Unseen = ABSENT
+
+
+@record
+class CaVariable:
+    """One variable that names a CA file or folder, and what is there."""
+
+    variable: str
+    path: str
+    exists: bool = False
+    is_directory: bool = False
+    readable: bool = True
+    certificates: int = 0  # that a client would load from it: PEM blocks, or files with OpenSSL's hash names
+    files: int = 0  # entries, for a folder
+    form: Literal["pem", "der", "empty", "text", "damaged-pem", "hashed", "unhashed", "missing"] = "missing"
+
+
+@record
+class ConfiguredProxy:
+    """A proxy that some other program's configuration names (pip.conf, .gitconfig, .npmrc, apt.conf, .condarc, OS settings)."""
+
+    source: str
+    value: str
+    automatic: bool = False  # the URL of a PAC file
+
+
+@record
+class Variable:
+    """A client setting and, where it cannot be used, why."""
+
+    name: str
+    value: str
+    problem: Problem | Unseen = ABSENT
+    truthy: bool = False
+
+
+@record
+class Token:
+    """A credential's shape and source; never its text."""
+
+    present: bool
+    source: str = ""
+    problem: Problem | Unseen = ABSENT
+
+
+@record
+class NetrcEntry:
+    host: str
+    path: str
+
+
+@record
+class Distribution:
+    name: str
+    version: str
+    location: str = ""
+
+
+@record
+class Interpreter:
+    executable: str
+    version: str
+    implementation: str = "CPython"
+    bits: int = 64
+    prefix: str = ""
+    openssl: str = ""
+    strict_x509: bool = False  # Python >= 3.13 sets VERIFY_X509_STRICT in create_default_context
+
+
+@record
+class Platform:
+    system: str
+    release: str = ""
+    machine: str = ""
+    libc: str = ""
+    container: str = ""  # docker, podman, kubernetes, slurm, colab, kaggle, wsl, ""
+    default_route: bool | Unseen = ABSENT
+    user: str = ""
+    euid: int | Unseen = ABSENT
+
+
+@record
+class Environment:
+    proxies: tuple[ProxySetting, ...] = ()
+    no_proxy: tuple[Variable, ...] = ()  # NO_PROXY and no_proxy, each as set
+    ca: tuple[CaVariable, ...] = ()
+    offline: tuple[Variable, ...] = ()
+    settings: tuple[Variable, ...] = ()  # other variables of the clients (HF_*), with what is wrong with them
+    endpoint: Variable | Unseen = ABSENT  # HF_ENDPOINT as set
+    token: Token = field(default_factory=lambda: Token(present=False))
+    netrc: tuple[NetrcEntry, ...] = ()
+    caches: dict[str, str] = field(default_factory=dict)  # "hub", "xet", "torch", "temp", "home" → path
+    deprecated_caches: tuple[Variable, ...] = ()
+    configured_proxies: tuple[ConfiguredProxy, ...] = ()
+    interpreter: Interpreter | Unseen = ABSENT
+    platform: Platform | Unseen = ABSENT
+    distributions: tuple[Distribution, ...] = ()
+    shell: Literal["posix", "fish", "powershell", "cmd"] = "posix"
+
+
+# --- the ladder: one request, step by step ----------------------------------------------------------------------------------
+
+
+@record
+class Address:
+    family: Literal["ipv4", "ipv6"]
+    ip: str
+
+
+@record
+class ResolverAnswer:
+    """What one configured resolver says about one name, asked directly (RFC 1035; EDE: RFC 8914)."""
+
+    server: str
+    transport: Literal["udp", "tcp"]
+    rcode: str | Unseen = ABSENT  # NOERROR, NXDOMAIN, SERVFAIL, REFUSED …
+    addresses: tuple[str, ...] = ()
+    extended_errors: tuple[str, ...] = ()
+    error: Literal["", "timed_out", "refused", "unreachable", "invalid"] = ""
+    checking_disabled_helps: bool | Unseen = NOT_ASKED  # SERVFAIL that goes away with CD=1 is DNSSEC
+    seconds: float = 0.0
+
+
+@record
+class Resolution:
+    """A name through ``getaddrinfo`` (the truth for the clients) and through each configured resolver (the reason)."""
+
+    host: str
+    addresses: tuple[Address, ...] = ()
+    error: str = ""  # EAI_NONAME, EAI_AGAIN, EAI_NODATA …; "IDNA" for a name no resolver can be asked for
+    message: str = ""
+    hosts_file: tuple[str, ...] = ()  # addresses the hosts file gives
+    resolvers: tuple[ResolverAnswer, ...] = ()
+    literal: bool = False  # the host is an IP address
+    seconds: float = 0.0
+
+
+@record
+class Attempt:
+    address: Address
+    outcome: Literal["connected", "refused", "timed_out", "unreachable", "reset", "denied", "error"]
+    errno: int = 0
+    seconds: float = 0.0
+
+
+@record
+class Connection:
+    """TCP to every address of the name (the proxy's, when there is one)."""
+
+    port: int
+    attempts: tuple[Attempt, ...] = ()
+    address: Address | Unseen = ABSENT  # the one the ladder went on with
+    seconds: float = 0.0
+
+
+@record
+class Header:
+    name: str
+    value: str
+
+
+@record
+class Tunnel:
+    """The way through a proxy: CONNECT (RFC 9110 §9.3.6) or SOCKS (RFC 1928)."""
+
+    proxy: str  # host:port
+    protocol: Literal["http", "https", "socks4", "socks5"]
+    outcome: Literal["open", "refused", "silent", "closed", "reset", "not_http", "tls_failed", "unsupported"]
+    status: int | Unseen = ABSENT
+    reason: str = ""
+    headers: tuple[Header, ...] = ()
+    schemes: tuple[str, ...] = ()  # of Proxy-Authenticate
+    credentials_sent: bool = False
+    title: str = ""
+    first_bytes: str = ""
+    message: str = ""
+    seconds: float = 0.0
+
+
+@record
+class Certificate:
+    subject: str  # "CN=…, O=…"
+    issuer: str
+    subject_name: str = ""  # common name
+    issuer_name: str = ""
+    issuer_organization: str = ""
+    not_before: str = ""  # ISO 8601, UTC
+    not_after: str = ""
+    names: tuple[str, ...] = ()  # subjectAltName, DNS and IP
+    ca_issuers: tuple[str, ...] = ()  # AIA
+    self_issued: bool = False
+    fingerprint: str = ""  # sha256, hex
+    key_bits: int | Unseen = ABSENT
+    signature: str = ""  # algorithm
+    issuer_in: tuple[str, ...] = ()  # stores that hold a root with the issuer's name
+
+
+@record
+class StoreVerdict:
+    """The same server's chain, judged with another trust store."""
+
+    store: str  # "certifi", "operating system", "SSL_CERT_FILE", "fetched intermediate", …
+    path: str = ""
+    accepted: bool
+    strict: bool = False
+    code: int = 0  # X509_V_ERR_*
+    message: str = ""
+
+
+@record
+class Handshake:
+    outcome: Literal["accepted", "untrusted", "alert", "closed", "reset", "silent", "not_tls", "store_unusable", "error"]
+    store: str = ""
+    code: int = 0  # SSLCertVerificationError.verify_code
+    message: str = ""
+    reason: str = ""  # SSLError.reason
+    alert: str = ""  # RFC 8446 §6
+    alert_sent_by: Literal["", "us", "server"] = ""
+    certificate_requested: bool = False
+    version: str = ""
+    cipher: str = ""
+    chain: tuple[Certificate, ...] = ()  # as presented, leaf first
+    verdicts: tuple[StoreVerdict, ...] = ()
+    first_bytes: str = ""  # what came instead of TLS
+    versions_that_work: tuple[str, ...] = ()
+    date: str = ""  # the server's Date header, read without trust where trust failed
+    skew_seconds: float | Unseen = NOT_ASKED  # local clock minus the server's
+    seconds: float = 0.0
+
+
+@record
+class Response:
+    method: str
+    outcome: Literal["answered", "silent", "closed", "reset", "invalid", "alert"]
+    status: int | Unseen = ABSENT
+    reason: str = ""
+    headers: tuple[Header, ...] = ()  # an allow-list of names, see redact
+    location: str = ""  # redacted
+    length: int | Unseen = ABSENT
+    title: str = ""
+    first_bytes: str = ""
+    content: str = ""  # kind of the first bytes: html, xml, json, lfs-pointer, text, binary, empty
+    message: str = ""
+    skew_seconds: float | Unseen = ABSENT
+    seconds: float = 0.0
+
+
+@record
+class Body:
+    """A short read of the content."""
+
+    outcome: Literal["complete", "sampled", "truncated", "stalled", "reset", "invalid"]
+    bytes: int
+    expected: int | Unseen = ABSENT
+    content: str = ""
+    title: str = ""
+    first_byte_seconds: float | Unseen = ABSENT
+    stalled_seconds: float = 0.0
+    bytes_per_second: float | Unseen = ABSENT
+    ranges: Literal["honoured", "ignored", "refused", "untested"] = "untested"
+    sha256: str | Unseen = NOT_ASKED  # of the whole content, when it was read whole
+    git_sha1: str | Unseen = NOT_ASKED
+    message: str = ""
+    seconds: float = 0.0
+
+
+@record
+class Route:
+    """How the client would reach a URL: direct, or through which proxy, and which variable says so."""
+
+    kind: Literal["direct", "proxy", "unusable"]
+    variable: str = ""
+    proxy: str = ""  # redacted URL
+    scheme: str = ""
+    host: str = ""
+    port: int = 0
+    credentials: bool = False
+    bypassed_by: str = ""  # the NO_PROXY entry that sends this host direct
+    problem: Problem | Unseen = ABSENT
+
+
+@record
+class Counterfactual:
+    """What happened when one thing was changed: the evidence behind a remedy."""
+
+    question: str  # "direct", "proxy:<variable>", "without-token", "get", "plain-proxy", "ipv4", "resolver:<server>", …
+    works: bool
+    detail: str = ""
+    seconds: float = 0.0
+
+
+@record
+class Leg:
+    """One request on the way. The first step that is not fine is the fault; behind it all is ``not_reached``."""
+
+    url: str  # redacted, no query
+    scheme: str
+    host: str
+    port: int
+    method: str = "GET"
+    route: Route
+    token_sent: bool = False
+    resolution: Resolution | Unseen = NOT_REACHED
+    connection: Connection | Unseen = NOT_REACHED
+    tunnel: Tunnel | Unseen = NOT_REACHED  # NOT_ASKED on a direct route
+    handshake: Handshake | Unseen = NOT_REACHED  # NOT_ASKED for plain http
+    response: Response | Unseen = NOT_REACHED
+    body: Body | Unseen = NOT_REACHED  # NOT_ASKED where none is wanted
+    counterfactuals: tuple[Counterfactual, ...] = ()
+
+
+@record
+class Journey:
+    """One URL from the first request to the bytes. Every redirect starts the next leg."""
+
+    name: str  # "listing", "small-file", "largest-file", "url-1", "hub"
+    purpose: str  # for reading: "the hub's API", "the largest file (model.safetensors)"
+    client: ClientUse
+    legs: tuple[Leg, ...] = ()
+    path: str = ""  # the file's path in the target, if it is one
+    published: Published | Unseen = ABSENT
+    method_fallback: Counterfactual | Unseen = NOT_ASKED  # GET where HEAD failed
+
+
+# --- records of the other subjects ------------------------------------------------------------------------------------------
+
+
+@record
+class RemoteFile:
+    path: str
+    bytes: int | Unseen = ABSENT
+    sha256: str | Unseen = ABSENT
+    git_sha1: str | Unseen = ABSENT
+    url: str = ""
+
+
+@record
+class Listing:
+    """The files of a target, from the hub's API, a manifest, or what the cache remembers."""
+
+    source: Literal["hub", "cache", "manifest", "folder"]
+    commit: str = ""
+    gated: str = ""  # "", "auto", "manual"
+    files: tuple[RemoteFile, ...] = ()
+    wanted: tuple[str, ...] = ()  # paths of the files that count for the loader
+
+
+@record
+class Disk:
+    """A file system that takes part. ``free_bytes`` is what this user may use."""
+
+    roles: tuple[str, ...]  # "cache", "target", "temp"
+    path: str
+    mount: str = ""
+    kind: str = ""  # ext4, tmpfs, nfs4, overlay …
+    total_bytes: int | Unseen = ABSENT
+    free_bytes: int | Unseen = ABSENT
+    free_inodes: int | Unseen = ABSENT
+    read_only: bool | Unseen = ABSENT
+    exists: bool = True
+    writable: bool | Unseen = NOT_ASKED  # a short file was written, synced and removed
+    write_errno: int = 0
+    denied_at: str = ""  # the folder up the path that refuses
+    denied_owner: str = ""
+    denied_mode: str = ""
+    needed_bytes: int | Unseen = NOT_ASKED
+    needed_why: str = ""
+    symlinks: bool | Unseen = NOT_ASKED
+    message: str = ""
+
+
+@record
+class MemoryLimit:
+    """One ceiling over this process."""
+
+    source: str  # "host", "cgroup v2 /a/b memory.max", "RLIMIT_AS"
+    kind: Literal["host", "cgroup", "rlimit"]
+    limit_bytes: int
+    used_bytes: int | Unseen = ABSENT
+    available_bytes: int
+
+
+@record
+class Memory:
+    total_bytes: int
+    available_bytes: int
+    swap_free_bytes: int | Unseen = ABSENT
+    limits: tuple[MemoryLimit, ...] = ()
+    oom_kills: int | Unseen = ABSENT
+    needed_bytes: int | Unseen = NOT_ASKED
+    needed_why: str = ""
+    message: str = ""
+
+
+@record
+class Requirement:
+    """A distribution this target needs, and what is there."""
+
+    package: str
+    why: str
+    source: str = ""
+    installed: str | Unseen = ABSENT
+    minimum: str = ""
+    below: str = ""
+    importable: bool | Unseen = NOT_ASKED
+    origin: str = ""
+    message: str = ""
+    required: bool = True
+
+
+@record
+class Conflict:
+    package: str
+    version: str
+    requires: str
+    installed: str
+
+
+@record
+class Packages:
+    python: str
+    judged: bool  # False where that interpreter has no loader at all
+    requirements: tuple[Requirement, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    duplicates: tuple[str, ...] = ()
+    message: str = ""
+
+
+@record
+class Defect:
+    """What is wrong with one file. ``code`` is a cause id of the files section, or finer."""
+
+    code: str
+    detail: str = ""
+    offset: int | Unseen = ABSENT
+
+
+@record
+class FileSeen:
+    """One local file that counts for the target."""
+
+    path: str  # in the target
+    location: str = ""  # on disk, home as ~
+    bytes: int | Unseen = ABSENT
+    expected_bytes: int | Unseen = ABSENT
+    content: str = ""  # what the bytes are: safetensors, zip, pickle, gguf, json, html, lfs-pointer, empty, zeros …
+    defects: tuple[Defect, ...] = ()
+
+
+@record
+class Files:
+    """What is here of the target: a folder's or a cached snapshot's files."""
+
+    place: Literal["folder", "file", "cache"]
+    path: str
+    exists: bool = True
+    readable: bool = True
+    commit: str = ""
+    files: tuple[FileSeen, ...] = ()
+    missing: tuple[str, ...] = ()  # wanted and not here
+    unfinished: tuple[FileSeen, ...] = ()  # .incomplete, .part, .aria2, .crdownload
+    message: str = ""
+
+
+@record
+class Digest:
+    path: str
+    algorithm: str
+    expected: str
+    source: str
+    actual: str | Unseen = NOT_ASKED
+    bytes: int = 0
+    seconds: float = 0.0
+
+
+@record
+class Digests:
+    checked: tuple[Digest, ...] = ()
+    unverified: tuple[str, ...] = ()  # had a digest, were not hashed (time, option)
+    unverified_bytes: int = 0
+    unpublished: tuple[str, ...] = ()  # nothing to compare with
+    seconds_left: float = 0.0  # estimate for the unverified ones
+
+
+@record
+class Host:
+    host: str
+    port: int
+    needed_for: str
+    reached: bool
+
+
+@record
+class Timing:
+    """How long a probe took, and whether it ended."""
+
+    probe: str
+    seconds: float
+    ended: bool = True
+    waiting_for: str = ""
+
+
+@record
+class Case:
+    """Everything the probes saw, when, and how long it took."""
+
+    schema: int = SCHEMA
+    started: str = ""  # ISO 8601, UTC
+    seconds: float = 0.0
+    budget_seconds: float = 30.0
+    target: Target = field(default_factory=lambda: Target(spec="", kind="none"))
+    environment: Environment = field(default_factory=Environment)
+    resolvers: tuple[str, ...] | Unseen = NOT_ASKED  # configured name servers, in order
+    journeys: tuple[Journey, ...] | Unseen = NOT_ASKED
+    listing: Listing | Unseen = NOT_ASKED
+    disks: tuple[Disk, ...] | Unseen = NOT_ASKED
+    memory: Memory | Unseen = NOT_ASKED
+    packages: Packages | Unseen = NOT_ASKED
+    files: Files | Unseen = NOT_ASKED
+    digests: Digests | Unseen = NOT_ASKED
+    timings: tuple[Timing, ...] = ()
+
+    @property
+    def legs(self) -> tuple[Leg, ...]:
+        """Every leg of every journey, in order."""
+        return tuple(leg for journey in self.journeys or () for leg in journey.legs)
+
+
+# --- judging ----------------------------------------------------------------------------------------------------------------
+
+
+@record
+class Subject:
+    kind: str  # host, proxy, variable, file, folder, package, resolver, machine, repository, url
+    name: str
+
+
+@record
+class Evidence:
+    subject: Subject
+    fact: str
+    seen: str
+    expected: str = ""
+
+
+@record
+class Fault:
+    """Something a check found unhealthy. ``step`` is where, ``code`` what; the catalogue says why."""
+
+    check: str  # "tls/certificates-are-trusted"
+    step: str  # setting, resolution, connection, tunnel, handshake, response, body, disk, memory, packages, files, digests
+    code: str
+    subject: Subject
+    evidence: tuple[Evidence, ...] = ()
+    journey: str = ""  # for a leg's fault: Journey.name and index of the leg
+    leg: int = -1
+    severity: Severity = "error"
+
+
+@record
+class Finding:
+    """A cause recognised in this Case."""
+
+    cause: str
+    subjects: tuple[Subject, ...]
+    claims: tuple[Fault, ...]
+    evidence: tuple[Evidence, ...] = ()
+    severity: Severity | Unseen = ABSENT  # where it differs from the cause's own
+    facts: dict[str, str] = field(default_factory=dict)  # for the remedies' text
+    ruled_out: tuple[str, ...] = ()
+
+
+@record
+class Remedy:
+    do: str
+    run: str = ""  # to paste; quoted for the shell
+    check: str = ""  # a command that shows that it worked
+    proof: Literal["seen", "untried"] = "untried"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cause:
+    """One entry of the catalogue. ``recognise`` and ``remedies`` are pure."""
+
+    id: str
+    owner: tuple[Owner, ...]
+    title: str
+    why: str
+    recognise: Callable[[Case, tuple[Fault, ...]], list[Finding]]
+    remedies: Callable[[Finding, Case], list[Remedy]]
+    severity: Severity = "error"
+    lab: str | Unseen = ABSENT  # the lab fault that provokes it; Unseen.detail says why there is none
+
+
+@record
+class Diagnosis:
+    """A root, and what follows from it."""
+
+    cause: str
+    severity: Severity
+    owner: tuple[Owner, ...]
+    title: str
+    why: str
+    subjects: tuple[Subject, ...]
+    evidence: tuple[Evidence, ...]
+    remedies: tuple[Remedy, ...]
+    ruled_out: tuple[str, ...] = ()
+    explains: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+    claims: tuple[Fault, ...] = ()
+    waived: str = ""  # the waiver's reason
+
+
+@record
+class CheckResult:
+    check: str
+    question: str
+    outcome: Outcome
+    blocked_by: str | Unseen = ABSENT
+    reason: str = ""
+    seconds: float = 0.0
+    faults: tuple[Fault, ...] = ()
+
+
+@record
+class Judgement:
+    diagnoses: tuple[Diagnosis, ...]
+    results: tuple[CheckResult, ...]
+    verdict: Verdict
+
+
+@record
+class Report:
+    """What the renderers get; ``render/json.py`` gives it its public shape."""
+
+    version: str
+    case: Case
+    judgement: Judgement
+    hosts: tuple[Host, ...] = ()
+    interrupted: str = ""  # what ended the run early
+    extra: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,143 @@
+"""Secrets out, control characters out, lengths bounded: the one way in for text we do not control.
+
+Everything that comes from a server, a file or a variable passes through here before it becomes part of a record.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from urllib.parse import quote, unquote, urlsplit
+
+from diagnostics.case import Header
+
+LIMIT = 300
+HIDDEN = "***"
+
+# Header fields that tell who answered, why, and what comes; everything else (cookies, signed URLs) stays out.
+HEADERS = frozenset(
+    """
+    accept-ranges age cache-control cf-cache-status cf-mitigated cf-ray connection content-encoding content-length content-range
+    content-type date etag last-modified location mime-version proxy-agent proxy-authenticate proxy-connection ratelimit ratelimit-policy
+    ratelimit-limit ratelimit-remaining ratelimit-reset retry-after server transfer-encoding via warning www-authenticate
+    x-amz-cf-id x-amz-cf-pop x-amz-error-code x-amz-request-id x-azure-ref x-block-reason x-cache x-error-code x-error-message x-fastly-request-id
+    x-github-request-id x-goog-hash x-guploader-uploadid x-hub-cache x-linked-etag x-linked-size x-ms-error-code x-ms-request-id
+    x-powered-by x-proxy-error x-ratelimit-limit x-ratelimit-remaining x-ratelimit-reset x-repo-commit x-request-id x-served-by
+    x-squid-error x-xet-hash
+    """.split()
+)
+
+# C0, C1 and DEL; bidirectional and invisible formatting (RFC 8265's "Cf"); surrogates; line and paragraph separators.
+_UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_USERINFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*:/*)?[^\s/@\"'<>]+:[^\s\"'<>]*@(?=[\w\[.-])")
+_TOKENS = re.compile(r"\b(?:hf_[A-Za-z0-9]{8,}|api_org_[A-Za-z0-9]{8,}|gh[pousr]_[A-Za-z0-9]{16,})\b|(?i:\b(?:bearer|basic|negotiate|ntlm)\s+[A-Za-z0-9._~+/=-]{8,})")
+
+
+def plain(value: str | bytes, limit: int = LIMIT) -> str:
+    """``value`` as one line of printable text of at most ``limit`` characters; what is not printable is written as an escape."""
+    text = value[: limit * 4].decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value[: limit * 4]
+    shown = "".join(_escape(char) if char != " " and unicodedata.category(char) in _UNSAFE_CATEGORIES else char for char in text)
+    return shown if len(shown) <= limit and len(value) <= limit * 4 else shown[: limit - 1] + "…"
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    if char in "\r\n\t":
+        return " "
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def url(value: str) -> str:
+    """A URL without credentials, query and fragment (signed URLs carry rights in the query)."""
+    bare = re.split(r"[?#]", value, maxsplit=1)[0]
+    scheme, separator, rest = bare.rpartition("://") if "://" in bare else ("", "", bare)
+    authority, slash, path = rest.partition("/")
+    if "@" in rest and (separator or "/" not in rest.split("@")[0]):
+        # An unescaped "/" or "@" in a password moves the borders: everything up to the last @ may be secret.
+        authority, slash, path = rest.rpartition("@")[2].partition("/")
+        authority = f"{HIDDEN}@{authority}"
+    return plain(f"{scheme}{separator}{authority}{slash}{path}")
+
+
+def path(value: str | os.PathLike[str]) -> str:
+    """A path with the home folder as ``~``."""
+    text, home = os.fspath(value), os.path.expanduser("~")
+    if home not in ("/", "~", "") and (text == home or text.startswith(home.rstrip("/\\") + os.sep)):
+        text = "~" + text[len(home.rstrip("/\\")) :]
+    return plain(text, 1000)
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Credentials and signed URLs: for probes, in no record. ``repr`` shows none of it."""
+
+    token: str = field(default="", repr=False)
+    proxies: dict[str, str] = field(default_factory=dict, repr=False)  # variable → URL as set
+    urls: tuple[str, ...] = field(default=(), repr=False)  # of the target, with their queries
+    endpoint: str = field(default="", repr=False)
+    netrc: dict[str, str] = field(default_factory=dict, repr=False)  # host → "login:password"
+    _needles: list[str] = field(default_factory=list, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        texts = {self.token, *self.netrc.values()}
+        for address in (*self.proxies.values(), *self.urls, self.endpoint):
+            texts |= set(_secret_parts(address))
+        self.learn(texts)
+
+    def learn(self, texts: Iterable[str]) -> None:
+        """Hide these from now on (the query of a redirect's target, say)."""
+        for text in texts:
+            if len(text) >= 4:
+                self._needles.extend(form for form in _forms(text) if form not in self._needles)
+        self._needles.sort(key=len, reverse=True)
+
+    def learn_url(self, address: str) -> None:
+        self.learn(_secret_parts(address))
+
+    def clean(self, value: str | bytes, limit: int = LIMIT) -> str:
+        """``value`` printable, short, and without any secret we know or recognise."""
+        text = value[: limit * 8].decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value[: limit * 8]
+        for needle in self._needles:
+            text = text.replace(needle, HIDDEN)
+        text = _TOKENS.sub(HIDDEN, text)
+        text = _USERINFO.sub(lambda match: (match[1] or "") + HIDDEN + "@", text)
+        return plain(text, limit)
+
+    def url(self, address: str) -> str:
+        """A URL to show: no credentials, no query, no secret in its path."""
+        return self.clean(url(address))
+
+    def headers(self, pairs: Iterable[tuple[str, str]]) -> tuple[Header, ...]:
+        """The header fields worth showing, cleaned."""
+        shown = []
+        for name, value in pairs:
+            if name.lower() in HEADERS:
+                text = self.url(value) if name.lower() in ("location",) else self.clean(value, 200)
+                shown.append(Header(name=name.lower(), value=text))
+        return tuple(shown[:40])
+
+
+def _secret_parts(address: str) -> list[str]:
+    """Credentials, query and fragment of a URL, however badly it is written."""
+    rest = address.split("://", 1)[-1]
+    parts = re.split(r"[?#]", rest, maxsplit=1)[1:]
+    parts += [value for part in parts for _, _, value in [pair.partition("=") for pair in part.split("&")] if len(value) >= 8]
+    userinfo, at, _ = rest.rpartition("@")
+    if at:
+        parts += [userinfo, *userinfo.split(":", 1)[1:]]
+    try:
+        parts.append(urlsplit(address).password or "")
+    except ValueError:
+        pass
+    return parts
+
+
+def _forms(text: str) -> list[str]:
+    """The ways a secret turns up: as it is, percent-decoded and -encoded, and as Basic credentials."""
+    raw = unquote(text)
+    encoded = base64.b64encode(raw.encode("utf-8", "surrogateescape")).decode()
+    return [form for form in dict.fromkeys((text, raw, quote(raw, safe=""), encoded, encoded.rstrip("="))) if len(form) >= 4]
