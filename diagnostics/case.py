@@ -336,6 +336,7 @@ class Handshake:
     versions_that_work: tuple[str, ...] = ()
     date: str = ""  # the server's Date header, read without trust where trust failed
     skew_seconds: float | Unseen = NOT_ASKED  # local clock minus the server's
+    roots: int | Unseen = NOT_ASKED  # in the client's store
     seconds: float = 0.0
 
 
@@ -635,6 +636,11 @@ class Case:
     def legs(self) -> tuple[Leg, ...]:
         """Every leg of every journey, in order."""
         return tuple(leg for journey in self.journeys or () for leg in journey.legs)
+
+    @property
+    def here(self) -> tuple[Files, ...]:
+        """What is here of the target, empty where nobody looked (a check that can do without must not be skipped for it)."""
+        return (self.files,) if isinstance(self.files, Files) else ()
 
 
 # --- judging ----------------------------------------------------------------------------------------------------------------

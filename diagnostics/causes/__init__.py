@@ -9,8 +9,11 @@ from diagnostics.causes import connections, disk, files, http, last, memory, nam
 _MODULES = (settings, names, connections, proxies, tls, http, disk, transfer, files, versions, memory, last)
 SECTIONS = tuple(module.__name__.rpartition(".")[2] for module in _MODULES)
 SECTION_OF = {cause.id: module.__name__.rpartition(".")[2] for module in _MODULES for cause in module.CAUSES}
-ORDER: tuple[Cause, ...] = tuple(cause for module in _MODULES for cause in module.CAUSES)
-BY_ID = {cause.id: cause for cause in ORDER}
+# These look at the whole way at once and explain what the sections after settings would otherwise claim step by step.
+_WHOLE_WAY = ("proxy-bypassed", "network-offline", "http-captive-portal", "proxy-required", "proxy-from-pac-only", "download-host-blocked")
+_ALL = tuple(cause for module in _MODULES for cause in module.CAUSES)
+BY_ID = {cause.id: cause for cause in _ALL}
+ORDER: tuple[Cause, ...] = (*settings.CAUSES, *(BY_ID[name] for name in _WHOLE_WAY), *(cause for cause in _ALL if cause not in settings.CAUSES and cause.id not in _WHOLE_WAY))
 
-if len(BY_ID) != len(ORDER):
+if len(BY_ID) != len(_ALL):
     raise ValueError("a cause id is used twice")

@@ -1,0 +1,263 @@
+"""Connections to the hosts themselves; a proxy's own address is the proxies' section."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from diagnostics.case import Address, Case, Cause, Connection, Fault, Finding, Leg, Remedy, Resolution, Subject, Tunnel
+from diagnostics.causes.claims import again, by_subject, export, first_hop_fine, host_port, hosts_needed, leg_of, of_leg, offline_remedy, on_legs, other_hosts_work, proxy_that_works
+from diagnostics.facts import clients
+
+BLOCKED_STATUSES = frozenset({403, 502, 503, 504})
+
+
+def _direct(case: Case, faults: tuple[Fault, ...], *codes: str) -> Iterator[tuple[Fault, Leg]]:
+    return ((fault, leg) for fault, leg in on_legs(case, faults, "connection", *codes) if fault.subject.kind != "proxy")
+
+
+def _tried(leg: Leg) -> str:
+    return ", ".join(f"{attempt.address.ip}" for attempt in leg.connection.attempts) if isinstance(leg.connection, Connection) else ""
+
+
+def _facts(fault: Fault, leg: Leg) -> dict[str, str]:
+    host, port = host_port(fault.subject)
+    return {"host": host, "port": port, "addresses": _tried(leg)}
+
+
+def _from_endpoint(case: Case, host: str) -> bool:
+    return bool(case.environment.endpoint and host in case.environment.endpoint.value)
+
+
+# --- download-host-blocked ----------------------------------------------------------------------------------------------------
+
+
+def _download_blocked(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    """The first host works and the one it sends the client to for the bytes cannot be reached, or is refused, from here."""
+    found: dict[str, list[Fault]] = {}
+    first = ""
+    for fault in faults:
+        leg = leg_of(case, fault)
+        hub = first_hop_fine(case, fault)
+        if leg and hub and _kept_away(fault, leg):
+            found.setdefault(f"{leg.host}:{leg.port}", []).extend(of_leg(faults, fault))
+            first = hub.host
+    if not found:
+        return []
+    hosts = tuple(found)
+    claims = tuple(fault for group in found.values() for fault in group)
+    return [Finding(cause="download-host-blocked", subjects=tuple(Subject(kind="host", name=host) for host in hosts), claims=claims, facts={"first": first, "hosts": ", ".join(hosts), "host": hosts[0].rpartition(":")[0], "needed": ", ".join(hosts_needed(case))})]
+
+
+def _kept_away(fault: Fault, leg: Leg) -> bool:
+    if fault.step == "resolution":
+        return fault.code == "failed" and _only_this_name(leg)
+    if fault.step == "connection":
+        return fault.subject.kind != "proxy" and fault.code in ("refused", "timed_out", "unreachable", "reset")
+    if fault.step == "tunnel":
+        tunnel = leg.tunnel
+        return isinstance(tunnel, Tunnel) and (tunnel.status in BLOCKED_STATUSES or tunnel.outcome in ("silent", "closed", "reset"))
+    return fault.step == "handshake" and fault.code in ("closed", "reset", "silent")
+
+
+def _only_this_name(leg: Leg) -> bool:
+    """The resolver answered, but not for this name."""
+    resolution = leg.resolution
+    return isinstance(resolution, Resolution) and (not resolution.resolvers or any(not answer.error for answer in resolution.resolvers))
+
+
+def _download_blocked_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    facts = finding.facts
+    do = f"{facts['first']} only says where the files are; the bytes come from {facts['hosts']}. Ask your network's admin to allow exactly these hosts, outgoing: {facts['needed']}."
+    return [Remedy(do=do, check=f"curl -sSI https://{shlex.quote(facts['host'])}/"), *offline_remedy(case)]
+
+
+# --- proxy-required -----------------------------------------------------------------------------------------------------------
+
+
+def _proxy_required(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    """Direct requests die, no proxy variable is set, and another program's configuration names a proxy."""
+    environment = case.environment
+    named = [configured for configured in environment.configured_proxies if not configured.automatic]
+    if not named or any(setting.value for setting in environment.proxies):
+        return []
+    dead = [(fault, leg) for fault, leg in _dead_direct(case, faults)]
+    working = next((name for _, leg in dead if (name := proxy_that_works(leg))), "")
+    refused = all(leg.route.kind == "direct" and any(item.question.startswith("proxy:") and not item.works for item in leg.counterfactuals) for _, leg in dead)
+    if not dead or (refused and not working):
+        return []
+    chosen = next((configured for configured in named if configured.source == working), named[0])
+    claims = tuple(dict.fromkeys(other for fault, _ in dead for other in of_leg(faults, fault)))
+    value = chosen.value if "://" in chosen.value else f"http://{chosen.value}"
+    return [Finding(cause="proxy-required", subjects=tuple(dict.fromkeys(fault.subject for fault, _ in dead)), claims=claims, facts={"source": chosen.source, "proxy": value, "proof": "seen" if working else "", "hosts": ", ".join(dict.fromkeys(leg.host for _, leg in dead))})]
+
+
+def _dead_direct(case: Case, faults: tuple[Fault, ...]) -> Iterator[tuple[Fault, Leg]]:
+    yield from _direct(case, faults, "timed_out", "unreachable", "refused", "reset")
+    yield from ((fault, leg) for fault, leg in on_legs(case, faults, "resolution", "failed") if leg.route.kind == "direct")
+
+
+def _proxy_required_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    facts = finding.facts
+    seen = facts["proof"] == "seen"
+    lines = "; ".join((export("HTTPS_PROXY", facts["proxy"]), export("https_proxy", facts["proxy"])))
+    do = f"Give the clients the proxy that {facts['source']} already uses." + (" Through it the host answers." if seen else "")
+    return [Remedy(do=do, run=lines, check=again(case), proof="seen" if seen else "untried")]
+
+
+# --- the plain ones -----------------------------------------------------------------------------------------------------------
+
+
+def _refused(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    return by_subject("connection-refused", _direct(case, faults, "refused"), _facts)
+
+
+def _refused_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    facts = finding.facts
+    target = f"{facts['host']}:{facts['port']}"
+    if _from_endpoint(case, facts["host"]):
+        do = f"HF_ENDPOINT points to {target}, where nothing listens: start that service, or correct the host and port (unset HF_ENDPOINT for the public hub)."
+    else:
+        do = f"Check the port; if it is right, the service at {target} is down or a firewall rejects it: ask whoever runs the host, or your network's admin, about {target}/tcp."
+    return [Remedy(do=do, check=f"curl -sS -o /dev/null -m 5 telnet://{shlex.quote(target)}"), *offline_remedy(case)]
+
+
+def _timed_out(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    def facts(fault: Fault, leg: Leg) -> dict[str, str]:
+        others = other_hosts_work(case, leg.host)
+        return {**_facts(fault, leg), "others": f" Other hosts answer ({', '.join(others[:3])})." if others else ""}
+
+    return by_subject("connection-timed-out", [*_direct(case, faults, "timed_out"), *((fault, leg) for fault, leg in _direct(case, faults, "mixed") if not _ipv6_dead(leg))], facts)
+
+
+def _timed_out_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    facts = finding.facts
+    hosts = ", ".join(hosts_needed(case)) or f"{facts['host']}:{facts['port']}"
+    return [
+        Remedy(do=f"A firewall drops the packets to {facts['host']}:{facts['port']} (nothing came back, not even a refusal). Ask your network's admin to allow, outgoing: {hosts}; or for the proxy to use, and set HTTPS_PROXY.", check=f"curl -sSI -m 10 https://{shlex.quote(facts['host'])}:{facts['port']}/"),
+        *offline_remedy(case),
+    ]
+
+
+def _reset(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    pairs = list(_direct(case, faults, "reset"))
+    pairs += [(fault, leg) for fault, leg in on_legs(case, faults, "handshake", "reset", "closed") if _cut_before_speaking(leg)]
+    pairs += [(fault, leg) for fault, leg in on_legs(case, faults, "response", "reset") if leg.route.kind == "direct" and leg.scheme == "http"]
+    return by_subject("connection-reset", pairs, lambda fault, leg: {**_facts(fault, leg), "when": "as soon as the connection stands"})
+
+
+def _cut_before_speaking(leg: Leg) -> bool:
+    return any(item.question == "says-nothing" and not item.works for item in leg.counterfactuals)
+
+
+def _reset_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    facts = finding.facts
+    return [Remedy(do=f"Something on the way (a firewall, a filter, a full load balancer) accepts connections to {facts['host']}:{facts['port']} and cuts them. Try another network; if it works there, ask this network's admin about {facts['host']}:{facts['port']}.", check=f"curl -sSv -m 10 https://{shlex.quote(facts['host'])}:{facts['port']}/ -o /dev/null"), *offline_remedy(case)]
+
+
+def _unreachable(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    return by_subject("host-unreachable", _direct(case, faults, "unreachable"), _facts)
+
+
+def _unreachable_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    facts = finding.facts
+    address = facts["addresses"].split(", ")[0] or facts["host"]
+    return [Remedy(do=f"There is no way from here to {facts['host']} ({facts['addresses']}): the system or a router says so at once. Connect the VPN it needs, repair the route, or ask your network's admin.", run=f"ip route get {shlex.quote(address)}", check=f"curl -sSI -m 5 https://{shlex.quote(facts['host'])}:{facts['port']}/"), *offline_remedy(case)]
+
+
+# --- ipv6-broken --------------------------------------------------------------------------------------------------------------
+
+
+def _ipv6_dead(leg: Leg) -> bool:
+    if not isinstance(leg.connection, Connection) or not isinstance(leg.connection.address, Address):
+        return False
+    late = {attempt.address.family for attempt in leg.connection.attempts if attempt.outcome == "timed_out"}
+    return late == {"ipv6"} and leg.connection.address.family == "ipv4"
+
+
+def _ipv6(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    pairs = [(fault, leg) for fault, leg in _direct(case, faults, "mixed") if _ipv6_dead(leg)]
+    if not pairs:
+        return []
+    family = case.target.client.family if case.target.client else "requests"
+    seconds = clients.facts(family).connect_seconds
+    title = clients.title(case.target.client) if case.target.client else family
+    wait = f"{seconds:.0f} s" if seconds else "more than two minutes (it has no time-out of its own)"
+    facts = {**_facts(*pairs[0]), "client": title, "wait": wait, "hosts": ", ".join(dict.fromkeys(leg.host for _, leg in pairs))}
+    # A client with a time-out waits that long at each new connection and goes on; one without hangs.
+    return [Finding(cause="ipv6-broken", subjects=tuple(dict.fromkeys(fault.subject for fault, _ in pairs)), claims=tuple(fault for fault, _ in pairs), facts=facts, severity="warning" if seconds else "error")]
+
+
+def _ipv6_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    host = finding.facts["host"]
+    return [
+        Remedy(do="Prefer IPv4 on this machine (as root, one line in /etc/gai.conf), or repair the IPv6 route.", run="echo 'precedence ::ffff:0:0/96 100' | sudo tee -a /etc/gai.conf", check=f"getent ahosts {shlex.quote(host)}"),
+        Remedy(do="Or switch IPv6 off until the route is repaired.", run="sudo sysctl -w net.ipv6.conf.all.disable_ipv6=1", check=again(case)),
+    ]
+
+
+CAUSES = (
+    Cause(
+        id="download-host-blocked",
+        owner=("network",),
+        title="{first} can be reached, but {hosts}, from where the files come, cannot",
+        why="The hub answers and redirects the download to another host; that one is blocked from here. Small files arrive, large ones fail.",
+        recognise=_download_blocked,
+        remedies=_download_blocked_remedies,
+        lab="download-host-blocked",
+    ),
+    Cause(
+        id="proxy-required",
+        owner=("network", "you"),
+        title="This network needs a proxy, and the environment names none ({source} does: {proxy})",
+        why="Direct requests to {hosts} die, no proxy variable is set, and another program on this machine is configured to use a proxy.",
+        recognise=_proxy_required,
+        remedies=_proxy_required_remedies,
+        lab="proxy-required",
+    ),
+    Cause(
+        id="ipv6-broken",
+        owner=("network", "machine"),
+        title="IPv6 to {hosts} leads nowhere, though IPv4 works; {client} tries IPv6 first and waits {wait}",
+        why="The name has IPv6 addresses, this machine believes that it can use them, and nothing comes back. Python clients try the addresses one after another.",
+        recognise=_ipv6,
+        remedies=_ipv6_remedies,
+        lab="ipv6-broken",
+    ),
+    Cause(
+        id="connection-refused",
+        owner=("server", "network"),
+        title="{host} refuses connections on port {port}",
+        why="The host (or a firewall in its name) answers at once that nothing may be had there. The name resolves ({addresses}), so neither DNS nor the network as a whole is at fault.",
+        recognise=_refused,
+        remedies=_refused_remedies,
+        lab="connection-refused",
+    ),
+    Cause(
+        id="connection-reset",
+        owner=("network",),
+        title="Connections to {host}:{port} are cut {when}",
+        why="TCP connects and the connection is reset before a word of TLS or HTTP was exchanged: something on the way filters by address or port, or the server is overloaded.",
+        recognise=_reset,
+        remedies=_reset_remedies,
+        lab="connection-reset",
+    ),
+    Cause(
+        id="host-unreachable",
+        owner=("network",),
+        title="There is no route from here to {host} ({addresses})",
+        why="The system or a router answered at once that this address cannot be reached.",
+        recognise=_unreachable,
+        remedies=_unreachable_remedies,
+        lab="host-unreachable",
+    ),
+    Cause(
+        id="connection-timed-out",
+        owner=("network",),
+        title="Nothing answers at {host}:{port}: packets to it vanish",
+        why="The name resolves ({addresses}) and every attempt to connect ran out of time without any answer.{others} That is what a firewall does which drops instead of rejecting.",
+        recognise=_timed_out,
+        remedies=_timed_out_remedies,
+        lab="connection-timed-out",
+    ),
+)

@@ -1,0 +1,386 @@
+"""Proxies: their value, their own address, what they answer to CONNECT."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from diagnostics.case import Case, Cause, Fault, Finding, Leg, Remedy, Subject, Tunnel
+from diagnostics.causes.claims import again, by_subject, counterfactual, export, host_port, hosts_needed, leg_of, of_leg, on_legs, proxy_that_works, works
+from diagnostics.facts import clients
+
+WEB_SERVER_STATUSES = frozenset({400, 404, 405, 426, 501})
+SOCKS_UNREACHED = frozenset({1, 3, 4, 5, 6})
+NTLM = frozenset({"ntlm", "negotiate", "kerberos"})
+
+
+def _tunnels(case: Case, faults: tuple[Fault, ...], *codes: str) -> Iterator[tuple[Fault, Leg, Tunnel]]:
+    for fault, leg in on_legs(case, faults, "tunnel", *codes):
+        if isinstance(leg.tunnel, Tunnel):
+            yield fault, leg, leg.tunnel
+
+
+def _facts(fault: Fault, leg: Leg) -> dict[str, str]:
+    tunnel = leg.tunnel if isinstance(leg.tunnel, Tunnel) else None
+    status = f"{tunnel.status} {tunnel.reason}".strip() if tunnel and isinstance(tunnel.status, int) else ""
+    direct = counterfactual(leg, "direct")
+    return {
+        "proxy": f"{leg.route.host}:{leg.route.port}",
+        "variable": leg.route.variable,
+        "value": leg.route.proxy,
+        "host": leg.host,
+        "target": f"{leg.host}:{leg.port}",
+        "status": status,
+        "title": tunnel.title if tunnel else "",
+        "direct": "works" if direct and direct.works else "fails" if direct else "",
+    }
+
+
+def _without_proxy(finding: Finding, case: Case) -> list[Remedy]:
+    """Going direct, where that was seen to work."""
+    facts = finding.facts
+    if facts.get("direct") != "works" or not facts.get("variable"):
+        return []
+    return [Remedy(do=f"Or go without the proxy: {facts['host']} answers directly from here.", run=f"unset {shlex.quote(facts['variable'])}", check=again(case), proof="seen")]
+
+
+# --- proxy-bypassed -----------------------------------------------------------------------------------------------------------
+
+
+def _bypassed(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    found = []
+    for fault in faults:
+        leg = leg_of(case, fault)
+        if leg and leg.route.bypassed_by and fault.step in ("resolution", "connection", "handshake") and works(leg, f"proxy:{leg.route.variable}"):
+            claims = of_leg(faults, fault)
+            names = ", ".join(variable.name for variable in case.environment.no_proxy if leg.route.bypassed_by in variable.value)
+            facts = {"host": leg.host, "entry": leg.route.bypassed_by, "no_proxy": names or "NO_PROXY", "variable": leg.route.variable, "proxy": leg.route.proxy}
+            found.append(Finding(cause="proxy-bypassed", subjects=(Subject(kind="variable", name=names or "NO_PROXY"),), claims=claims, facts=facts))
+    return _joined(found)
+
+
+def _joined(findings: list[Finding]) -> list[Finding]:
+    groups: dict[str, list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault(finding.facts["entry"], []).append(finding)
+    return [Finding(cause=group[0].cause, subjects=group[0].subjects, claims=tuple(dict.fromkeys(fault for finding in group for fault in finding.claims)), facts=group[0].facts) for group in groups.values()]
+
+
+def _bypassed_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    facts = finding.facts
+    name = facts["no_proxy"].split(", ")[0]
+    value = next((variable.value for variable in case.environment.no_proxy if variable.name == name), "")
+    kept = ",".join(entry.strip() for entry in value.split(",") if entry.strip() and entry.strip() != facts["entry"])
+    do = f"Take the entry {facts['entry']} out of {facts['no_proxy']}: it sends {facts['host']} around the proxy {facts['proxy']}, through which it answers."
+    return [Remedy(do=do, run=export(name, kept), check=again(case), proof="seen")]
+
+
+# --- the value ----------------------------------------------------------------------------------------------------------------
+
+
+def _url_invalid(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    claims = [fault for fault in faults if fault.step == "setting" and fault.code == "proxy-url-invalid"]
+    legs = [(fault, leg) for fault, leg in on_legs(case, faults, "tunnel", "unsupported") if leg.route.problem and leg.route.problem.code == "proxy-url-invalid"]
+    names = dict.fromkeys([*(leg.route.variable for _, leg in legs), *(fault.subject.name for fault in claims)])
+    found = []
+    for name in names:
+        mine = tuple(fault for fault in claims if fault.subject.name == name) + tuple(fault for fault, leg in legs if leg.route.variable == name)
+        setting = next((setting for setting in case.environment.proxies if setting.variable == name), None)
+        problem = next((leg.route.problem for _, leg in legs if leg.route.variable == name), None) or (setting.problem if setting else None)
+        value = setting.value if setting else ""
+        found.append(Finding(cause="proxy-url-invalid", subjects=(Subject(kind="variable", name=name),), claims=mine, facts={"variable": name, "value": value, "problem": problem.detail if problem else "", "code": problem.code if problem else ""}))
+    return found
+
+
+def _url_invalid_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    name = finding.facts["variable"]
+    return [
+        Remedy(
+            do=f"Write the value of {name} as http://host:port, or http://user:password@host:port; in user and password percent-encode every character that is no letter or digit (@ is %40, : is %3A, / is %2F, # is %23).",
+            run=f"export {name}='http://USER:PASSWORD@HOST:PORT'",
+            check="python -c \"import urllib.request as u; print(sorted(u.getproxies()))\"",
+        )
+    ]
+
+
+def _socks(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    pairs = [(fault, leg) for fault, leg in on_legs(case, faults, "tunnel", "unsupported") if leg.route.problem and leg.route.problem.code == "proxy-socks-unsupported"]
+    family = case.target.client.family if case.target.client else "requests"
+    package = clients.facts(family).socks
+    title = clients.title(case.target.client) if case.target.client else family
+    return by_subject("proxy-socks-unsupported", pairs, lambda fault, leg: {**_facts(fault, leg), "client": title, "package": package})
+
+
+def _socks_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    facts = finding.facts
+    if facts["package"] in ("none", "builtin", ""):
+        return [Remedy(do=f"{facts['client']} cannot use SOCKS proxies at all. Give it an HTTP proxy in {facts['variable']}, or run a local HTTP-to-SOCKS relay.", check=again(case))]
+    return [Remedy(do=f"Install the SOCKS support of {facts['client']} into the interpreter that downloads.", run=f"python -m pip install {shlex.quote(facts['package'])}", check=f"python -c 'import {'socks' if facts['package'] == 'PySocks' else facts['package']}'")]
+
+
+def _scheme_wrong(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    pairs = [(fault, leg) for fault, leg, _ in _tunnels(case, faults, "tls_failed") if works(leg, "plain-proxy")]
+    return by_subject("proxy-scheme-wrong", pairs, _facts)
+
+
+def _scheme_wrong_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    facts = finding.facts
+    plain = facts["value"].replace("https://", "http://", 1)
+    return [Remedy(do=f"Write http:// in front of the proxy in {facts['variable']} (also where the variable is HTTPS_PROXY: its name says which targets go through it, not how the proxy is spoken to).", run=export(facts["variable"], plain), check=again(case), proof="seen")]
+
+
+# --- its address --------------------------------------------------------------------------------------------------------------
+
+
+def _name_unknown(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    pairs = [(fault, leg) for fault, leg in on_legs(case, faults, "resolution", "failed") if fault.subject.kind == "proxy"]
+    return by_subject("proxy-name-unknown", pairs, _facts)
+
+
+def _name_unknown_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    facts = finding.facts
+    name = host_port(finding.subjects[0])[0]
+    return [Remedy(do=f"Check the spelling of {name} in {facts['variable']}; a company's proxy usually resolves only inside its network or VPN.", check=f"getent hosts {shlex.quote(name)}"), *_without_proxy(finding, case)]
+
+
+def _unreachable(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    pairs = [(fault, leg) for fault, leg in on_legs(case, faults, "connection") if fault.subject.kind == "proxy" and fault.code != "mixed"]
+    pairs += [(fault, leg) for fault, leg, _ in _tunnels(case, faults, "silent") if not works(leg, "proxy-alive") and not _opens_for_others(case, leg)]
+
+    def facts(fault: Fault, leg: Leg) -> dict[str, str]:
+        how = {"refused": "refuses the connection", "timed_out": "does not answer", "unreachable": "cannot be reached (no route)", "reset": "resets the connection", "silent": "accepts the connection and then says nothing"}
+        return {**_facts(fault, leg), "how": how.get(fault.code, "does not answer")}
+
+    return by_subject("proxy-unreachable", pairs, facts)
+
+
+def _opens_for_others(case: Case, leg: Leg) -> bool:
+    return any(isinstance(other.tunnel, Tunnel) and other.tunnel.outcome == "open" for other in case.legs if other.route.proxy == leg.route.proxy)
+
+
+def _unreachable_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    facts = finding.facts
+    host, port = host_port(finding.subjects[0])
+    direct = _without_proxy(finding, case)
+    do = f"{facts['variable']} names {facts['proxy']}. Start the proxy, correct host and port, or connect the network or VPN it belongs to."
+    mine = Remedy(do=do, check=f"curl -sS -m 5 -o /dev/null telnet://{shlex.quote(host)}:{port}")
+    return [*direct, mine] if direct else [mine]
+
+
+def _not_a_proxy(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    pairs = [(fault, leg) for fault, leg, tunnel in _tunnels(case, faults) if _is_no_proxy(case, leg, tunnel)]
+
+    def facts(fault: Fault, leg: Leg) -> dict[str, str]:
+        tunnel = leg.tunnel
+        assert isinstance(tunnel, Tunnel)
+        server = next((header.value for header in tunnel.headers if header.name == "server"), "")
+        said = f"“{tunnel.first_bytes}”" if tunnel.outcome == "not_http" and tunnel.first_bytes else f"{tunnel.status} {tunnel.reason}".strip() if tunnel.status else "by closing the connection"
+        return {**_facts(fault, leg), "said": said + (f" (Server: {server})" if server else "")}
+
+    return by_subject("proxy-not-a-proxy", pairs, facts)
+
+
+def _is_no_proxy(case: Case, leg: Leg, tunnel: Tunnel) -> bool:
+    if tunnel.outcome == "not_http" or tunnel.outcome == "tls_failed" and not works(leg, "plain-proxy"):
+        return True
+    if tunnel.outcome in ("closed", "reset"):
+        return not _opens_for_others(case, leg)
+    proxy_like = any(header.name in ("via", "x-squid-error", "proxy-agent", "proxy-connection", "proxy-authenticate") for header in tunnel.headers)
+    return tunnel.status in WEB_SERVER_STATUSES and not proxy_like and not _opens_for_others(case, leg)
+
+
+def _not_a_proxy_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    facts = finding.facts
+    return [Remedy(do=f"What listens at {facts['proxy']} is no HTTP proxy (a web server, SSH, a proxy that wants TLS?). Correct host and port in {facts['variable']}.", run=f"export {facts['variable'] or 'HTTPS_PROXY'}=http://HOST:PORT", check=f"curl -sv -m 5 -x {shlex.quote(facts['proxy'])} https://{shlex.quote(facts['host'])}/ -o /dev/null"), *_without_proxy(finding, case)]
+
+
+# --- its answer ---------------------------------------------------------------------------------------------------------------
+
+
+def _auth_required(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    pairs = [(fault, leg) for fault, leg, tunnel in _tunnels(case, faults) if tunnel.status == 407]
+    pairs += [(fault, leg) for fault, leg in on_legs(case, faults, "response", "status") if leg.response and leg.response.status == 407]
+
+    def facts(fault: Fault, leg: Leg) -> dict[str, str]:
+        schemes = leg.tunnel.schemes if isinstance(leg.tunnel, Tunnel) else _offered(leg)
+        sent = leg.route.credentials
+        setting = next((setting for setting in case.environment.proxies if setting.variable == leg.route.variable), None)
+        value = setting.value if setting else leg.route.proxy
+        return {**_facts(fault, leg), "schemes": ", ".join(schemes) or "none named", "sent": "yes" if sent else "", "value": value, "state": "refuses the user name and password it was sent" if sent else "wants a user name and password, and none is set"}
+
+    findings = by_subject("proxy-auth-required", pairs, facts)
+    return [Finding(cause=item.cause, subjects=(Subject(kind="proxy", name=item.facts["proxy"]),), claims=item.claims, facts=item.facts) for item in findings]
+
+
+def _offered(leg: Leg) -> tuple[str, ...]:
+    headers = leg.response.headers if leg.response else ()
+    return tuple(header.value.split(" ")[0] for header in headers if header.name == "proxy-authenticate")
+
+
+def _auth_required_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    facts = finding.facts
+    name = facts["variable"] or "HTTPS_PROXY"
+    if facts["schemes"] and {scheme.strip().lower() for scheme in facts["schemes"].split(",")} <= NTLM:
+        return [Remedy(do=f"{facts['proxy']} offers only {facts['schemes']}, which no Python client speaks. Run a local relay that does (px, cntlm) and point {name} to it.", run=f"export {name}=http://127.0.0.1:3128", check=again(case))]
+    first = "Correct" if facts["sent"] else "Put"
+    return [
+        Remedy(
+            do=f"{first} your user name and password {'in' if facts['sent'] else 'into'} {name}, percent-encoded (@ is %40, : is %3A, / is %2F, # is %23). Do not try often: companies lock accounts.",
+            run=f"export {name}='http://USER:PASSWORD@{facts['proxy']}'",
+            check=again(case),
+        ),
+        *_without_proxy(finding, case),
+    ]
+
+
+def _upstream_failed(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    pairs = [(fault, leg) for fault, leg, tunnel in _tunnels(case, faults) if _did_not_get_through(case, leg, tunnel)]
+
+    def facts(fault: Fault, leg: Leg) -> dict[str, str]:
+        tunnel = leg.tunnel
+        assert isinstance(tunnel, Tunnel)
+        return {**_facts(fault, leg), "answer": f"answers {tunnel.status} {tunnel.reason}".strip() if tunnel.status and tunnel.protocol in ("http", "https") else tunnel.message or "says nothing more"}
+
+    return by_subject("proxy-upstream-failed", pairs, facts)
+
+
+def _did_not_get_through(case: Case, leg: Leg, tunnel: Tunnel) -> bool:
+    if tunnel.outcome == "silent":
+        return works(leg, "proxy-alive") or _opens_for_others(case, leg)
+    socks = tunnel.protocol.startswith("socks") and tunnel.status in SOCKS_UNREACHED
+    return tunnel.status in (500, 502, 503, 504) or socks
+
+
+def _upstream_failed_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    facts = finding.facts
+    return [Remedy(do=f"The proxy {facts['proxy']} works and cannot reach {facts['target']} itself (its DNS, its route, or the host). Try again in a minute; if it stays, give its admin this report.", check=again(case)), *_without_proxy(finding, case)]
+
+
+def _denied(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    pairs = [(fault, leg) for fault, leg, _ in _tunnels(case, faults, "refused", "closed", "reset")]
+    return by_subject("proxy-denied", pairs, lambda fault, leg: {**_facts(fault, leg), "page": f" Its page says “{leg.tunnel.title}”." if isinstance(leg.tunnel, Tunnel) and leg.tunnel.title else "", "hosts": ", ".join(hosts_needed(case))})
+
+
+def _denied_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    facts = finding.facts
+    return [Remedy(do=f"Ask the admin of the proxy {facts['proxy']} to allow these hosts: {facts['hosts']}.", check=f"curl -sSI -x {shlex.quote(facts['proxy'])} https://{shlex.quote(facts['host'])}/"), *_without_proxy(finding, case)]
+
+
+# --- proxy-from-pac-only ------------------------------------------------------------------------------------------------------
+
+
+def _pac_only(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    automatic = next((configured for configured in case.environment.configured_proxies if configured.automatic), None)
+    if automatic is None or any(setting.value for setting in case.environment.proxies):
+        return []
+    dead = [(fault, leg) for step in ("resolution", "connection") for fault, leg in on_legs(case, faults, step, "failed", "timed_out", "refused", "unreachable", "reset") if leg.route.kind == "direct" and not proxy_that_works(leg)]
+    claims = tuple(dict.fromkeys(other for fault, _ in dead for other in of_leg(faults, fault)))
+    return [Finding(cause="proxy-from-pac-only", subjects=(Subject(kind="variable", name=automatic.source),), claims=claims, facts={"pac": automatic.value, "source": automatic.source, "host": dead[0][1].host})] if claims else []
+
+
+def _pac_only_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    facts = finding.facts
+    return [Remedy(do=f"Open {facts['pac']} and take the address after PROXY for {facts['host']} (or ask your admin for it); Python clients do not read PAC files.", run="export HTTPS_PROXY=http://HOST:PORT", check=again(case))]
+
+
+CAUSES = (
+    Cause(
+        id="proxy-bypassed",
+        owner=("you",),
+        title="{no_proxy} sends {host} around the proxy, and there is no direct way",
+        why="The entry {entry} matches {host}, so the client does not use {proxy} from {variable}. Directly the host cannot be reached; through the proxy it can.",
+        recognise=_bypassed,
+        remedies=_bypassed_remedies,
+        lab="proxy-bypassed",
+    ),
+    Cause(
+        id="proxy-from-pac-only",
+        owner=("network",),
+        title="The proxy of this network is given by a PAC file ({pac}), which no Python client reads",
+        why="Direct requests die and {source} names an automatic configuration. Browsers evaluate it; requests, httpx, urllib and hf_xet do not.",
+        recognise=_pac_only,
+        remedies=_pac_only_remedies,
+        lab="proxy-from-pac-only",
+    ),
+    Cause(
+        id="proxy-url-invalid",
+        owner=("you",),
+        title="{variable} is set to {value}, which is no usable proxy URL: {problem}",
+        why="The client fails on it before any request is sent, whatever the network is like.",
+        recognise=_url_invalid,
+        remedies=_url_invalid_remedies,
+        lab="proxy-url-invalid",
+    ),
+    Cause(
+        id="proxy-socks-unsupported",
+        owner=("you",),
+        title="{variable} names a SOCKS proxy ({value}), and {client} has no SOCKS support here",
+        why="SOCKS needs an extra package that is not installed in this interpreter ({package}).",
+        recognise=_socks,
+        remedies=_socks_remedies,
+        lab="proxy-socks-unsupported",
+    ),
+    Cause(
+        id="proxy-scheme-wrong",
+        owner=("you",),
+        title="{variable} says https:// in front of {proxy}, but that proxy speaks plain HTTP",
+        why="The client begins TLS with the proxy itself, and the proxy answers in plain text or not at all. A plain CONNECT to the same port works.",
+        recognise=_scheme_wrong,
+        remedies=_scheme_wrong_remedies,
+        lab="proxy-scheme-wrong",
+    ),
+    Cause(
+        id="proxy-name-unknown",
+        owner=("you",),
+        title="The name of the proxy {proxy} (from {variable}) does not resolve",
+        why="The client needs the proxy's address before anything else. The message it shows is about a name, and most people read it as the hub's.",
+        recognise=_name_unknown,
+        remedies=_name_unknown_remedies,
+        lab="proxy-name-unknown",
+    ),
+    Cause(
+        id="proxy-auth-required",
+        owner=("you",),
+        title="The proxy {proxy} {state} (407)",
+        why="It offers: {schemes}. Until it is satisfied nothing gets through, to no host.",
+        recognise=_auth_required,
+        remedies=_auth_required_remedies,
+        lab="proxy-auth-required",
+    ),
+    Cause(
+        id="proxy-not-a-proxy",
+        owner=("you",),
+        title="What listens at {proxy} (from {variable}) is no HTTP proxy",
+        why="Asked to connect to {target} it answers {said}.",
+        recognise=_not_a_proxy,
+        remedies=_not_a_proxy_remedies,
+        lab="proxy-not-a-proxy",
+    ),
+    Cause(
+        id="proxy-unreachable",
+        owner=("you", "network"),
+        title="The proxy {proxy} (from {variable}) {how}",
+        why="Every request goes through it, so no host can be reached. The client's message says “connection refused” or “timed out” without naming the proxy.",
+        recognise=_unreachable,
+        remedies=_unreachable_remedies,
+        lab="proxy-unreachable",
+    ),
+    Cause(
+        id="proxy-upstream-failed",
+        owner=("network",),
+        title="The proxy {proxy} cannot reach {target} ({answer})",
+        why="The proxy itself answers; the trouble is between it and the host.",
+        recognise=_upstream_failed,
+        remedies=_upstream_failed_remedies,
+        lab="proxy-upstream-failed",
+    ),
+    Cause(
+        id="proxy-denied",
+        owner=("network",),
+        title="The proxy {proxy} refuses to connect to {target} ({status})",
+        why="It answers, and says no: a policy.{page} The client shows the bare status and throws the page away.",
+        recognise=_denied,
+        remedies=_denied_remedies,
+        lab="proxy-denied",
+    ),
+)

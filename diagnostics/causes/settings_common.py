@@ -1,0 +1,74 @@
+"""What the causes of the settings section ask alike, and the words of a shell."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+from diagnostics.case import Case, ClientUse, Fault, Finding
+from diagnostics.causes.claims import journey_of
+from diagnostics.facts.clients import ClientFacts, clients_of, facts
+
+
+def finding_of(cause: str, faults: list[Fault], facts_: dict[str, str], **more: Any) -> Finding:
+    subjects = tuple(dict.fromkeys(fault.subject for fault in faults))
+    return Finding(cause=cause, subjects=subjects, claims=tuple(faults), facts=facts_, **more)
+
+
+def by_setting(cause: str, faults: tuple[Fault, ...], *codes: str) -> Iterator[tuple[str, list[Fault], dict[str, str]]]:
+    """Setting faults of these codes by subject: (subject's name, faults, their evidence as facts)."""
+    groups: dict[str, list[Fault]] = {}
+    for fault in faults:
+        if fault.step == "setting" and fault.code in codes:
+            groups.setdefault(fault.subject.name, []).append(fault)
+    for name, members in groups.items():
+        yield name, members, _facts(name, members[0])
+
+
+def _facts(name: str, fault: Fault) -> dict[str, str]:
+    """A fault's evidence by name; what is wrong is its ``detail``."""
+    seen = {item.fact: item.seen for item in fault.evidence}
+    return {"name": name, "code": fault.code, "detail": seen.get("what is wrong", ""), **seen}
+
+
+def client_of(case: Case, fault: Fault) -> tuple[ClientUse, ClientFacts]:
+    """The client of a fault's journey, else that of the target, with what is known of it."""
+    journey = journey_of(case, fault)
+    use = journey.client if journey else next(iter(clients_of(case.target)), ClientUse(family="requests"))
+    return use, facts(use.family)
+
+
+def set_variable(case: Case, variable: str, value: str) -> str:
+    """The command that sets a variable, in the shell at hand."""
+    if case.environment.shell == "powershell":
+        return f"$env:{variable} = '{value.replace(chr(39), chr(39) * 2)}'"
+    if case.environment.shell == "cmd":
+        return f"set {variable}={shlex.quote(value) if any(char in value for char in '&|<>^%') else value}"
+    return f"set -x {variable} {quoted(value)}" if case.environment.shell == "fish" else f"export {variable}={quoted(value)}"
+
+
+def unset(case: Case, *variables: str) -> str:
+    """The command that takes variables away."""
+    match case.environment.shell:
+        case "powershell":
+            return "; ".join(f"Remove-Item Env:{variable}" for variable in variables)
+        case "cmd":
+            return " & ".join(f"set {variable}=" for variable in variables)
+        case "fish":
+            return "; ".join(f"set -e {shlex.quote(variable)}" for variable in variables)
+    return "unset " + " ".join(shlex.quote(variable) for variable in variables)
+
+
+def quoted(value: str) -> str:
+    """Quoted for the shell; ``~`` is written out, for inside quotes nobody expands it."""
+    return '"$HOME"/' + shlex.quote(value[2:]) if value.startswith("~/") else shlex.quote(value)
+
+
+def simple(cause: str, *codes: str) -> Any:
+    """Recognise faults of a check of ours by their code alone, one finding a subject."""
+
+    def recognise(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+        return [finding_of(cause, members, known) for _, members, known in by_setting(cause, faults, *(codes or (cause,)))]
+
+    return recognise

@@ -1,0 +1,127 @@
+"""HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from diagnostics.case import Body, Evidence, Journey, Leg, Response, Subject
+from diagnostics.checks.wording import destination, fact, size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from diagnostics.diagnosis import Expect
+
+WORTH_RESUMING_BYTES = 1 << 20
+API_JOURNEYS = ("hub", "listing", "tree")
+PAGES = (".html", ".htm", ".xhtml", ".php", "/")
+TELLING = ("server", "via", "content-type", "x-error-code", "x-error-message", "x-request-id", "www-authenticate", "retry-after", "ratelimit", "x-cache", "x-squid-error", "x-amz-request-id")
+
+
+def test_hosts_answer(journeys: tuple[Journey, ...], expect: Expect) -> None:
+    """Does every host answer what it is asked, in HTTP?"""
+    for leg, response in expect.reached(journeys, "response"):
+        subject = destination(leg)
+        how = {"silent": f"no answer in {response.seconds:.0f} s", "closed": "the connection was closed without an answer", "reset": "the connection was reset"}
+        expect.that(response.outcome == "answered", _code(journeys, leg, response.outcome), subject, fact(subject, f"{leg.method} {leg.url}", how.get(response.outcome, response.message), "an HTTP answer"))
+
+
+def test_requests_are_granted(journeys: tuple[Journey, ...], expect: Expect) -> None:
+    """Is every request granted?"""
+    for leg, response in _answers(journeys, expect):
+        if not _optional(journeys, leg):
+            subject = destination(leg)
+            granted = isinstance(response.status, int) and response.status < 400
+            expect.that(granted, _code(journeys, leg, "status"), subject, *_who_said_what(subject, leg, response))
+
+
+def test_redirects_end(journeys: tuple[Journey, ...], expect: Expect) -> None:
+    """Do the redirects lead to an answer?"""
+    for leg, response in _answers(journeys, expect):
+        if isinstance(response.status, int) and response.status < 400:
+            subject = destination(leg)
+            journey = next(journey for journey in journeys if leg in journey.legs)
+            last = leg is journey.legs[-1]
+            chain = " → ".join(f"{step.method} {step.url}" for step in journey.legs)
+            seen = [fact(subject, "redirects", chain), fact(subject, "the last one points to", response.location or "nowhere")]
+            expect.that(not (last and 300 <= response.status < 400), "redirect", subject, *seen)
+
+
+def test_content_is_what_was_asked_for(journeys: tuple[Journey, ...], expect: Expect) -> None:
+    """Is the content a file (or the hub's JSON), and not somebody's web page?"""
+    for journey in journeys:
+        for leg, body in expect.reached([journey], "body"):
+            subject = destination(leg)
+            api = journey.name in API_JOURNEYS
+            page = body.content == "html" and not (journey.name.startswith("url") and urlsplit(leg.url).path.endswith(PAGES))
+            wrong = (api and body.content != "json" and body.bytes > 0 and body.outcome == "complete") or page
+            assert isinstance(leg.response, Response)
+            expect.that(not wrong, "page" if page else "not-json", subject, *_who_said_what(subject, leg, leg.response))
+
+
+def test_files_come_with_their_metadata(journeys: tuple[Journey, ...], expect: Expect) -> None:
+    """Does the hub send, with each file, the headers that its client needs?"""
+    for leg, response in _answers(journeys, expect):
+        if leg.method == "HEAD" and "/resolve/" in leg.url and isinstance(response.status, int) and response.status < 400:
+            subject = destination(leg)
+            names = {header.name for header in response.headers}
+            missing = [name for name, there in _needed(names, response).items() if not there]
+            page = "html" in next((header.value for header in response.headers if header.name == "content-type"), "")
+            expect.that(not missing, "page-head" if page else "metadata", subject, fact(subject, f"headers of {leg.url}", f"without {', '.join(missing)}", "ETag, X-Repo-Commit and the length"))
+
+
+def test_downloads_can_resume(journeys: tuple[Journey, ...], expect: Expect) -> None:
+    """Could a download that was cut go on where it stopped?"""
+    for leg, body in expect.reached(journeys, "body"):
+        if body.ranges != "untested" and isinstance(body.expected, int) and body.expected >= WORTH_RESUMING_BYTES:
+            subject = destination(leg)
+            expect.that(body.ranges == "honoured", "ranges", subject, fact(subject, "a request for a range", body.ranges, "206 with that range"), severity="warning")
+    if not expect.examined:
+        expect.skip("no file large enough to be worth resuming")
+
+
+def _answers(journeys: tuple[Journey, ...], expect: Expect) -> Iterator[tuple[Leg, Response]]:
+    for leg, response in expect.reached(journeys, "response"):
+        if response.outcome == "answered":
+            yield leg, response
+
+
+def _optional(journeys: tuple[Journey, ...], leg: Leg) -> bool:
+    """A mirror need not have the tree; nor a repository the file that was guessed where there was no listing."""
+    name = next(journey.name for journey in journeys if leg in journey.legs)
+    guessed = name == "small-file" and any(journey.name == "listing" and not _went_well(journey) for journey in journeys)
+    status = leg.response.status if leg.response else 0
+    return status in (404, 405, 501) and (name == "tree" or guessed)
+
+
+def _went_well(journey: Journey) -> bool:
+    last = journey.legs[-1] if journey.legs else None
+    return bool(last and last.response and last.response.status == 200)
+
+
+def _code(journeys: tuple[Journey, ...], leg: Leg, code: str) -> str:
+    """``method`` where only the HEAD that the client begins with is refused or cut, and GET works."""
+    journey = next(journey for journey in journeys if leg in journey.legs)
+    return "method" if leg.method == "HEAD" and journey.method_fallback and journey.method_fallback.works else code
+
+
+def _needed(names: set[str], response: Response) -> dict[str, bool]:
+    """What huggingface_hub takes from the HEAD (file_download.py, get_hf_file_metadata)."""
+    return {
+        "X-Repo-Commit": "x-repo-commit" in names,
+        "ETag": bool(names & {"etag", "x-linked-etag"}),
+        "Content-Length": isinstance(response.length, int) or "x-linked-size" in names or bool(response.location),
+    }
+
+
+def _who_said_what(subject: Subject, leg: Leg, response: Response) -> list[Evidence]:
+    found = [fact(subject, f"{leg.method} {leg.url}", f"{response.status} {response.reason}".strip())]
+    found += [fact(subject, "title of the page", response.title)] if response.title else []
+    body = leg.body
+    if isinstance(body, Body):
+        found += [fact(subject, "content", f"{body.content or 'unknown'}, {size(body.bytes)}")]
+        found += [fact(subject, "title of the page", body.title)] if body.title and not response.title else []
+    found += [fact(subject, "first bytes", response.first_bytes)] if response.first_bytes and not response.title else []
+    found += [fact(subject, header.name, header.value) for header in response.headers if header.name in TELLING]
+    return found + [fact(subject, "token sent", "yes" if leg.token_sent else "no")]

@@ -1,0 +1,114 @@
+"""TCP to every address of a name at once, so that one dead address or family shows beside the ones that work."""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import socket
+import time
+
+from diagnostics.case import ABSENT, Address, Attempt, Connection
+from diagnostics.probes.budget import Deadline, OpenSockets
+
+CONNECT_SECONDS = 6.0  # a SYN is repeated after 1 s and 3 s
+STRAGGLER_SECONDS = 1.5  # how long the other addresses get once one is connected
+MOST_ADDRESSES = 8
+
+_OUTCOMES = {
+    errno.ECONNREFUSED: "refused",
+    errno.ETIMEDOUT: "timed_out",
+    errno.ENETUNREACH: "unreachable",
+    errno.EHOSTUNREACH: "unreachable",
+    errno.EADDRNOTAVAIL: "unreachable",  # no address of this family here
+    errno.EAFNOSUPPORT: "unreachable",
+    errno.ENETDOWN: "unreachable",
+    errno.ECONNRESET: "reset",
+    errno.EACCES: "denied",
+    errno.EPERM: "denied",
+}
+
+
+def connect(addresses: tuple[Address, ...], port: int, deadline: Deadline, sockets: OpenSockets) -> tuple[Connection, socket.socket | None]:
+    """Try every address (in the order ``getaddrinfo`` gave) at once; the socket returned is the earliest in that order that connected."""
+    started = time.monotonic()
+    attempts: dict[Address, Attempt] = {}
+    connected: dict[Address, socket.socket] = {}
+    with selectors.DefaultSelector() as selector:
+        for address in addresses[:MOST_ADDRESSES]:
+            _begin(address, port, selector, attempts, connected, started)
+        _finish(selector, attempts, connected, started, deadline)
+        _give_up(selector, attempts, started)
+    chosen = next((address for address in addresses if address in connected), None)
+    for address, sock in connected.items():
+        if address != chosen:
+            sock.close()
+    ordered = tuple(attempts[address] for address in addresses[:MOST_ADDRESSES])
+    seconds = attempts[chosen].seconds if chosen else time.monotonic() - started
+    return Connection(port=port, attempts=ordered, address=chosen or ABSENT, seconds=seconds), sockets.add(connected[chosen]) if chosen else None
+
+
+def _begin(address: Address, port: int, selector: selectors.BaseSelector, attempts: dict[Address, Attempt], connected: dict[Address, socket.socket], started: float) -> None:
+    family = socket.AF_INET6 if address.family == "ipv6" else socket.AF_INET
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        attempts[address] = _attempt(address, error.errno or 0, started)
+        return
+    sock.setblocking(False)
+    try:
+        target = socket.getaddrinfo(address.ip, port, family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)[0][4]
+        code = sock.connect_ex(target)
+    except (OSError, OverflowError) as error:
+        code = getattr(error, "errno", 0) or errno.EINVAL
+    if code in (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN):
+        selector.register(sock, selectors.EVENT_WRITE, address)
+    else:
+        _settle(sock, address, code, attempts, connected, started)
+
+
+def _finish(selector: selectors.BaseSelector, attempts: dict[Address, Attempt], connected: dict[Address, socket.socket], started: float, deadline: Deadline) -> None:
+    end = started + deadline.within(CONNECT_SECONDS)
+    shortened = False
+    while selector.get_map():
+        if connected and not shortened:
+            end, shortened = min(end, time.monotonic() + STRAGGLER_SECONDS), True
+        ready = selector.select(max(0.0, end - time.monotonic()))
+        for key, _ in ready:
+            sock = key.fileobj
+            assert isinstance(sock, socket.socket)
+            selector.unregister(sock)
+            _settle(sock, key.data, sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), attempts, connected, started)
+        if not ready and time.monotonic() >= end:
+            return
+
+
+def _settle(sock: socket.socket, address: Address, code: int, attempts: dict[Address, Attempt], connected: dict[Address, socket.socket], started: float) -> None:
+    attempts[address] = _attempt(address, code, started)
+    if code:
+        sock.close()
+    else:
+        sock.setblocking(True)
+        connected[address] = sock
+
+
+def _give_up(selector: selectors.BaseSelector, attempts: dict[Address, Attempt], started: float) -> None:
+    for key in list(selector.get_map().values()):
+        attempts[key.data] = _attempt(key.data, errno.ETIMEDOUT, started)
+        selector.unregister(key.fileobj)
+        assert isinstance(key.fileobj, socket.socket)
+        key.fileobj.close()
+
+
+def _attempt(address: Address, code: int, started: float) -> Attempt:
+    outcome = "connected" if code == 0 else _OUTCOMES.get(code, "error")
+    return Attempt(address=address, outcome=outcome, errno=code, seconds=time.monotonic() - started)  # type: ignore[arg-type]
+
+
+def describe(attempt: Attempt) -> str:
+    """One attempt as a person would say it."""
+    if attempt.outcome == "connected":
+        return f"connected in {attempt.seconds * 1000:.0f} ms"
+    if attempt.outcome == "timed_out":
+        return f"no answer in {attempt.seconds:.1f} s"
+    return f"{os.strerror(attempt.errno)} ({errno.errorcode.get(attempt.errno, attempt.errno)})"

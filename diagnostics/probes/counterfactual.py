@@ -1,0 +1,305 @@
+"""And if…? What happens when one thing is changed about a request that failed: the evidence behind a cause and its remedy.
+
+Nothing is changed on the machine, no other host is asked than the one at hand, the proxies this environment names and the issuer that a
+certificate names (AIA), and credentials are never repeated once refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import dataclasses
+import functools
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from diagnostics.case import ABSENT, NOT_ASKED, Certificate, Connection, Counterfactual, Handshake, Journey, Leg, ProxySetting, Resolution, Response, Route, StoreVerdict, Tunnel, Unseen
+from diagnostics.probes import certificates, connection, proxy, tls
+from diagnostics.probes import http as http_probe
+from diagnostics.probes.budget import Deadline, together
+from diagnostics.probes.leg import Arrival, Means, Stop, go
+from diagnostics.redact import plain
+from diagnostics.redact import url as bare_url
+
+DIRECT_SECONDS = 1.5
+ALL_SECONDS = 6.0
+FETCH_SECONDS = 2.0
+MOST_PROXIES = 4
+Question = Callable[[], Counterfactual]
+
+
+def examine(arrival: Arrival, stop: Stop, means: Means) -> Leg:
+    """The leg with what else was found out about its failure; unchanged where it did not fail."""
+    leg = arrival.leg
+    if isinstance(leg.handshake, Handshake) and leg.handshake.outcome != "accepted":
+        leg = dataclasses.replace(leg, handshake=_explained(leg.handshake, arrival, means))
+    questions = _questions(leg, arrival, stop, means)
+    answers = together(questions, means.deadline.within(ALL_SECONDS)) if questions else {}
+    return dataclasses.replace(leg, counterfactuals=tuple(answers[key] for key in questions if key in answers))
+
+
+def _questions(leg: Leg, arrival: Arrival, stop: Stop, means: Means) -> dict[str, Question]:
+    """What is worth asking, by the step that failed."""
+    found: dict[str, Question] = {}
+    if failed_before_handshake(leg):
+        found |= _other_routes(leg, means)
+    if isinstance(leg.tunnel, Tunnel) and leg.tunnel.outcome == "tls_failed":
+        found["plain-proxy"] = functools.partial(_plain_proxy, leg, means)
+    if isinstance(leg.tunnel, Tunnel) and leg.tunnel.outcome in ("silent", "closed", "reset"):
+        found["proxy-alive"] = functools.partial(_proxy_alive, leg, means)
+    if isinstance(leg.handshake, Handshake) and arrival.dial:
+        found |= _about_handshake(leg, leg.handshake, arrival, means)
+    if isinstance(leg.response, Response):
+        found |= _about_response(leg, leg.response, arrival, stop, means)
+    return found
+
+
+def failed_before_handshake(leg: Leg) -> bool:
+    """The name, the connection or the tunnel failed."""
+    if isinstance(leg.tunnel, Tunnel):
+        return leg.tunnel.outcome != "open"
+    if isinstance(leg.connection, Connection):
+        return not leg.connection.address
+    return isinstance(leg.resolution, Resolution) and not leg.resolution.addresses
+
+
+# --- other routes -------------------------------------------------------------------------------------------------------------
+
+
+def _other_routes(leg: Leg, means: Means) -> dict[str, Question]:
+    if leg.route.kind != "direct":
+        return {"direct": functools.partial(_direct, leg, means)}
+    routes = {f"proxy:{name}": route for name, route in _proxies_named_anywhere(leg, means)[:MOST_PROXIES]}
+    return {question: functools.partial(_through, question, route, leg, means) for question, route in routes.items()}
+
+
+def _proxies_named_anywhere(leg: Leg, means: Means) -> list[tuple[str, Route]]:
+    """Proxies that a variable or another program's configuration names, though this request went direct."""
+    found = [(setting.variable, _route_through(setting)) for setting in means.environment.proxies if not setting.problem and setting.host]
+    for configured in means.environment.configured_proxies:
+        with contextlib.suppress(ValueError):
+            parts = urlsplit(configured.value if "://" in configured.value else f"http://{configured.value}")
+            if parts.hostname and not configured.automatic:
+                port = parts.port or 80
+                route = Route(kind="proxy", variable=configured.source, proxy=bare_url(configured.value), scheme=parts.scheme, host=parts.hostname, port=port)
+                found.append((configured.source, route))
+    unique = {(route.host, route.port): (name, route) for name, route in reversed(found)}
+    return list(reversed(unique.values()))
+
+
+def _route_through(setting: ProxySetting) -> Route:
+    port = setting.port if isinstance(setting.port, int) else 80
+    return Route(kind="proxy", variable=setting.variable, proxy=setting.value, scheme=setting.scheme or "http", host=setting.host, port=port, credentials=setting.credentials)
+
+
+def _through(question: str, route: Route, leg: Leg, means: Means) -> Counterfactual:
+    """Whether this proxy connects to the host."""
+    started = time.monotonic()
+    resolution = means.resolve(route.host, route.port)
+    _, sock = connection.connect(resolution.addresses, route.port, _hurried(means, 3.0).deadline, means.sockets)
+    if sock is None:
+        return Counterfactual(question=question, works=False, detail="the proxy does not answer", seconds=time.monotonic() - started)
+    address = means.secrets.proxies.get(route.variable, "")
+    tunnel, inner = proxy.open_tunnel(sock, route, address, leg.host, leg.port, means.store, means.deadline, means.sockets, means.secrets, means.verdicts)
+    if inner is not None:
+        means.sockets.discard(inner)
+    return Counterfactual(question=question, works=tunnel.outcome == "open", detail=_spoken(tunnel), seconds=time.monotonic() - started)
+
+
+def _spoken(tunnel: Tunnel) -> str:
+    return f"{tunnel.status} {tunnel.reason}".strip() if isinstance(tunnel.status, int) else tunnel.outcome
+
+
+def _direct(leg: Leg, means: Means) -> Counterfactual:
+    """Whether the host answers without the proxy: TCP, and TLS where it is due."""
+    started = time.monotonic()
+    resolution = means.resolve(leg.host, leg.port)
+    for address in resolution.addresses[:2]:
+        with contextlib.suppress(OSError):
+            sock = socket.create_connection((address.ip, leg.port), means.deadline.within(DIRECT_SECONDS))
+            means.sockets.add(sock)
+            works, detail = True, "connected"
+            if leg.scheme == "https":
+                shaken, channel = tls.handshake(sock, leg.host, means.store, means.deadline, means.sockets)
+                works, detail, sock = channel is not None, shaken.outcome, channel.sock if channel else sock
+            means.sockets.discard(sock)
+            return Counterfactual(question="direct", works=works, detail=detail, seconds=time.monotonic() - started)
+    detail = "the name does not resolve here" if not resolution.addresses else "no connection"
+    return Counterfactual(question="direct", works=False, detail=detail, seconds=time.monotonic() - started)
+
+
+def _proxy_socket(leg: Leg, means: Means) -> socket.socket | None:
+    if not isinstance(leg.connection, Connection) or not leg.connection.address:
+        return None
+    try:
+        return means.sockets.add(socket.create_connection((leg.connection.address.ip, leg.connection.port), means.deadline.within(2.0)))  # type: ignore[union-attr]
+    except OSError:
+        return None
+
+
+def _plain_proxy(leg: Leg, means: Means) -> Counterfactual:
+    """Whether the proxy that was given as https:// answers a plain CONNECT. No credentials: a 407 is an answer too."""
+    sock = _proxy_socket(leg, means)
+    if sock is None:
+        return Counterfactual(question="plain-proxy", works=False)
+    route = dataclasses.replace(leg.route, scheme="http", credentials=False)
+    tunnel, inner = proxy.open_tunnel(sock, route, "", leg.host, leg.port, means.store, means.deadline, means.sockets, means.secrets, means.verdicts)
+    if inner is not None:
+        means.sockets.discard(inner)
+    return Counterfactual(question="plain-proxy", works=isinstance(tunnel.status, int), detail=_spoken(tunnel), seconds=tunnel.seconds)
+
+
+def _proxy_alive(leg: Leg, means: Means) -> Counterfactual:
+    sock = _proxy_socket(leg, means)
+    works = sock is not None and proxy.alive(sock)
+    if sock is not None:
+        means.sockets.discard(sock)
+    return Counterfactual(question="proxy-alive", works=works)
+
+
+# --- TLS ----------------------------------------------------------------------------------------------------------------------
+
+
+def _explained(seen: Handshake, arrival: Arrival, means: Means) -> Handshake:
+    """A failed handshake with the chain, the server's clock, and what other stores say."""
+    dial, host = arrival.dial, arrival.leg.host
+    if dial is None:
+        return seen
+    if seen.outcome == "not_tls":
+        return dataclasses.replace(seen, first_bytes=means.secrets.clean(tls.first_words(dial, host, means.sockets), 120))
+    if seen.outcome in ("alert", "error"):
+        return dataclasses.replace(seen, versions_that_work=tls.versions_that_work(dial, host, means.deadline, means.sockets))
+    if seen.outcome not in ("untrusted", "store_unusable"):
+        return seen
+    stores = tuple(store for store in means.other_stores if store != means.store)
+    if means.store.strict:
+        stores += (dataclasses.replace(means.store, name=f"{means.store.name}, not strict", strict=False),)
+    looked = functools.partial(tls.look, dial, host, means.deadline, means.sockets, functools.partial(date_of, host=host, means=means))
+    judged = functools.partial(tls.verdicts, dial, host, stores, means.deadline, means.sockets)
+    results = together({"look": looked, "verdicts": judged}, means.deadline.within(ALL_SECONDS))  # type: ignore[dict-item]
+    chain, date, skew = results.get("look", ((), "", None))  # type: ignore[misc]
+    verdicts: tuple[StoreVerdict, ...] = results.get("verdicts", ())  # type: ignore[assignment]
+    chain = tuple(_known_issuers(item, (means.store, *means.other_stores)) for item in chain)
+    if chain and seen.code in (2, 20, 21) and not chain[-1].self_issued:
+        verdicts += _with_fetched_issuer(chain, arrival, means)
+    return dataclasses.replace(seen, chain=chain, date=means.secrets.clean(date), skew_seconds=skew if skew is not None else ABSENT, verdicts=verdicts, roots=_roots(means.store))
+
+
+def _roots(store: tls.Store) -> int | Unseen:
+    """How many roots a store file holds; a hashed folder is read only as needed."""
+    return Unseen("unsupported", "a folder of hashed files") if store.capath else len(certificates.authorities(store.cafile, store.capath))
+
+
+def _known_issuers(item: Certificate, stores: tuple[tls.Store, ...]) -> Certificate:
+    """With the stores that hold a root of the issuer's name."""
+    names = [store.name for store in stores if item.issuer in certificates.authorities(store.cafile, store.capath)]
+    return dataclasses.replace(item, issuer_in=tuple(dict.fromkeys(names)))
+
+
+def _with_fetched_issuer(chain: tuple[Certificate, ...], arrival: Arrival, means: Means) -> tuple[StoreVerdict, ...]:
+    """Whether the chain holds once the issuer that the last certificate points to (AIA, RFC 5280 §4.2.2.1) is fetched and added."""
+    for address in chain[-1].ca_issuers[:1]:
+        pem = _fetch_certificate(address, means)
+        if pem and arrival.dial:
+            store = dataclasses.replace(means.store, name="fetched intermediate")
+            found = tls.verdict(arrival.dial, arrival.leg.host, store, means.deadline, means.sockets, extra=pem)
+            return (dataclasses.replace(found, path=plain(address)),)
+    return ()
+
+
+def _fetch_certificate(address: str, means: Means) -> str:
+    """The certificate at an AIA address as PEM; "" where there is none. Plain http by specification."""
+    if not address.startswith("http://"):
+        return ""
+    arrived = go(Stop(url=address, sample=http_probe.Sample(most_bytes=65536, seconds=FETCH_SECONDS, keep=True), with_token=False), _hurried(means, FETCH_SECONDS))
+    data = arrived.content
+    if not (arrived.leg.response and arrived.leg.response.status == 200 and data):
+        return ""
+    if data.startswith(b"-----BEGIN CERTIFICATE-----"):
+        return data.decode("ascii", "replace")
+    return "-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(data).decode() + "-----END CERTIFICATE-----\n"
+
+
+def date_of(sock: ssl.SSLSocket, host: str, means: Means) -> tuple[str, float | None]:
+    """The server's clock: the Date of an answer to a HEAD without credentials."""
+    sock.settimeout(2.0)
+    response, _ = http_probe.request(sock, http_probe.Ask(method="HEAD", target="/", host=host), means.deadline, means.secrets)
+    date = next((header.value for header in response.headers if header.name == "date"), "")
+    return date, response.skew_seconds if isinstance(response.skew_seconds, float) else None
+
+
+def _about_handshake(leg: Leg, seen: Handshake, arrival: Arrival, means: Means) -> dict[str, Question]:
+    dial = arrival.dial
+    assert dial is not None
+    found: dict[str, Question] = {}
+    if seen.outcome in ("reset", "closed", "silent"):
+        found["says-nothing"] = lambda: Counterfactual(question="says-nothing", works=not tls.cut_unprompted(dial, means.sockets), detail="a connection on which nothing is said stays open")
+        found["without-sni"] = lambda: Counterfactual(question="without-sni", works=tls.works_without_name(dial, means.deadline, means.sockets), detail="a handshake that names no host")
+    if seen.outcome not in ("accepted", "store_unusable") and leg.route.kind == "direct":
+        found["plain-http"] = functools.partial(_plain_http, leg, means)
+    return found
+
+
+def _plain_http(leg: Leg, means: Means) -> Counterfactual:
+    """What plain http on port 80 of the same host says: a captive portal redirects everything to its own page."""
+    stop = Stop(url=f"http://{_bracketed(leg.host)}/", method="GET", sample=http_probe.Sample(most_bytes=8192, seconds=1.0), with_token=False, through=Route(kind="direct"))
+    arrived = go(stop, _hurried(means, 2.0))
+    response = arrived.leg.response
+    if not isinstance(response, Response) or not isinstance(response.status, int):
+        return Counterfactual(question="plain-http", works=False, detail="no answer")
+    foreign = response.location and urlsplit(response.location).hostname not in (None, leg.host)
+    detail = f"{response.status}" + (f" to {response.location}" if response.location else "") + (f" “{response.title}”" if response.title else "")
+    return Counterfactual(question="plain-http", works=not foreign and response.status != 511, detail=detail)
+
+
+def _hurried(means: Means, seconds: float) -> Means:
+    """The same means with less time: a question on the side must not make a quick answer slow."""
+    return dataclasses.replace(means, deadline=Deadline(means.deadline.within(seconds)))
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+# --- HTTP ---------------------------------------------------------------------------------------------------------------------
+
+
+def _about_response(leg: Leg, response: Response, arrival: Arrival, stop: Stop, means: Means) -> dict[str, Question]:
+    found: dict[str, Question] = {}
+    if response.status in (401, 403, 404) and leg.token_sent:
+        found["without-token"] = functools.partial(_without_token, stop, means)
+        found["whoami"] = functools.partial(_whoami, leg, means)
+    odd = response.content in ("html",) or response.status in (302, 303, 307, 403, 451, 511) and leg.scheme == "http"
+    if odd and leg.route.kind == "direct" and leg.scheme == "https":
+        found["plain-http"] = functools.partial(_plain_http, leg, means)
+    return found
+
+
+def _without_token(stop: Stop, means: Means) -> Counterfactual:
+    arrived = go(dataclasses.replace(stop, with_token=False), means)
+    status = arrived.leg.response.status if arrived.leg.response else ABSENT
+    return Counterfactual(question="without-token", works=isinstance(status, int) and status < 400, detail=str(status) if isinstance(status, int) else "no answer")
+
+
+def _whoami(leg: Leg, means: Means) -> Counterfactual:
+    """Whether the hub knows the token at all (GET /api/whoami-v2, as ``hf auth whoami`` asks)."""
+    base = means.secrets.endpoint.rstrip("/") or f"{leg.scheme}://{_bracketed(leg.host)}:{leg.port}"
+    arrived = go(Stop(url=f"{base}/api/whoami-v2", sample=http_probe.Sample(most_bytes=65536, seconds=1.0)), means)
+    status = arrived.leg.response.status if arrived.leg.response else ABSENT
+    return Counterfactual(question="whoami", works=status == 200, detail=str(status) if isinstance(status, int) else "no answer")
+
+
+def get_instead(journey: Journey, arrivals: list[Arrival], means: Means) -> Counterfactual | Unseen:
+    """Where the client's HEAD was refused or cut: whether GET for the same URL works."""
+    if not arrivals or arrivals[-1].leg.method != "HEAD":
+        return NOT_ASKED
+    last = arrivals[-1]
+    response = last.leg.response
+    if not isinstance(response, Response) or response.status in (401, 404, 429) or isinstance(response.status, int) and response.status < 400:
+        return NOT_ASKED
+    arrived = go(Stop(url=last.parts.geturl(), sample=http_probe.Sample(most_bytes=65536, seconds=2.0)), means)
+    status = arrived.leg.response.status if arrived.leg.response else ABSENT
+    return Counterfactual(question="get", works=isinstance(status, int) and status < 400, detail=str(status) if isinstance(status, int) else "no answer")

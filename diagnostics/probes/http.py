@@ -1,0 +1,221 @@
+"""One HTTP request on a connection that the ladder opened, and a short, bounded read of what comes.
+
+Parsing is ``http.client``'s; the limits are its own (64 KiB a header line, 100 fields). Nothing here follows redirects: a redirect starts the next leg.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import hashlib
+import html
+import http.client
+import re
+import socket
+import ssl
+import time
+from dataclasses import dataclass, field
+
+from diagnostics import __version__
+from diagnostics.case import ABSENT, Body, Response, Unseen
+from diagnostics.probes.budget import Deadline
+from diagnostics.redact import Secrets
+
+USER_AGENT = f"pytest-diagnostics/{__version__}"
+ANSWER_SECONDS = 10.0  # as huggingface_hub waits (HF_HUB_ETAG_TIMEOUT)
+STALL_SECONDS = 8.0
+SAMPLE_SECONDS = 3.0
+PIECE = 1 << 16
+_TITLE = re.compile(rb"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
+_HEADING = re.compile(rb"<h1[^>]*>(.*?)</h1", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """What to send. ``target`` is origin-form, or absolute-form through a proxy (RFC 9112 §3.2)."""
+
+    method: str
+    target: str = field(repr=False)
+    host: str
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """How much of a body to read."""
+
+    most_bytes: int
+    seconds: float = SAMPLE_SECONDS
+    keep: bool = False  # hand the bytes back (a JSON answer)
+
+
+def request(sock: socket.socket, ask: Ask, deadline: Deadline, secrets: Secrets) -> tuple[Response, http.client.HTTPResponse | None]:
+    """Send one request and read the header of the answer."""
+    started = time.monotonic()
+    connection = http.client.HTTPConnection("unused")
+    connection.sock = sock
+    sock.settimeout(deadline.within(ANSWER_SECONDS))
+    answer = None
+    try:
+        _send(connection, ask)
+        answer = connection.getresponse()
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        outcome, message = _broken(error)
+        return Response(method=ask.method, outcome=outcome, message=secrets.clean(message), first_bytes=secrets.clean(message) if outcome == "invalid" else "", seconds=time.monotonic() - started), None  # type: ignore[arg-type]
+    return describe(ask.method, answer, secrets, time.monotonic() - started), answer
+
+
+def _send(connection: http.client.HTTPConnection, ask: Ask) -> None:
+    connection.putrequest(ask.method, ask.target, skip_host=True, skip_accept_encoding=True)
+    connection.putheader("Host", ask.host)
+    connection.putheader("User-Agent", USER_AGENT)
+    connection.putheader("Accept", "*/*")
+    connection.putheader("Accept-Encoding", "identity")
+    for name, value in ask.headers:
+        connection.putheader(name, value)
+    connection.endheaders()
+
+
+def _broken(error: Exception) -> tuple[str, str]:
+    """(Response.outcome, what was seen), by type."""
+    if isinstance(error, TimeoutError):
+        return "silent", ""
+    if isinstance(error, http.client.RemoteDisconnected | ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return "closed", "closed without an answer"
+    if isinstance(error, ConnectionError):
+        return "reset", str(error)
+    if isinstance(error, ssl.SSLError):
+        return "alert", error.reason or str(error)
+    if isinstance(error, http.client.BadStatusLine):
+        return "invalid", error.line
+    if isinstance(error, http.client.LineTooLong):
+        return "invalid", "a header line of more than 65536 bytes"
+    return "invalid", str(error)
+
+
+def describe(method: str, answer: http.client.HTTPResponse, secrets: Secrets, seconds: float) -> Response:
+    """The record of an answer's header."""
+    location = answer.headers.get("location", "")
+    if location:
+        secrets.learn_url(location)
+    return Response(
+        method=method,
+        outcome="answered",
+        status=answer.status,
+        reason=secrets.clean(answer.reason or "", 80),
+        headers=secrets.headers(answer.headers.items()),
+        location=secrets.url(location) if location else "",
+        length=content_length(answer),
+        skew_seconds=skew(answer.headers.get("date", ""), answer.headers.get("age", "")),
+        seconds=seconds,
+    )
+
+
+def content_length(answer: http.client.HTTPResponse) -> int | Unseen:
+    text = (answer.headers.get("content-length") or "").strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else ABSENT
+
+
+def skew(date: str, age: str = "") -> float | Unseen:
+    """Local clock minus the server's, in seconds (RFC 9110 §6.6.1); a cached answer's Date is old by its Age."""
+    try:
+        moment = email.utils.parsedate_to_datetime(date)
+        return time.time() - moment.timestamp() - (int(age) if age.isdigit() else 0)
+    except (ValueError, TypeError, OverflowError):
+        return ABSENT
+
+
+def read(answer: http.client.HTTPResponse, sock: socket.socket, sample: Sample, deadline: Deadline, secrets: Secrets) -> tuple[Body, bytes]:
+    """A short read: until the end, enough bytes, enough seconds, or silence. Returns the kept bytes too (the first 8 KiB at least)."""
+    started, end = time.monotonic(), time.monotonic() + deadline.within(sample.seconds)
+    expected = content_length(answer)
+    kept, count, first, outcome, message = bytearray(), 0, 0.0, "sampled", ""
+    digests = (hashlib.sha256(), hashlib.sha1(b"blob %d\0" % expected, usedforsecurity=False) if isinstance(expected, int) else None)
+    quiet = time.monotonic()
+    while count < sample.most_bytes and time.monotonic() < end:
+        with contextlib.suppress(OSError, ValueError):
+            sock.settimeout(deadline.within(STALL_SECONDS))
+        try:
+            piece = answer.read1(min(PIECE, sample.most_bytes - count)) if not answer.chunked else answer.read1(PIECE)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            outcome, message = _cut(error)
+            break
+        if not piece:
+            outcome = "truncated" if isinstance(expected, int) and count < expected else "complete"
+            break
+        first = first or time.monotonic() - started
+        quiet = time.monotonic()
+        count += len(piece)
+        for digest in digests:
+            if digest:
+                digest.update(piece)
+        if sample.keep or len(kept) < 8192:
+            kept += piece
+    if outcome == "sampled" and isinstance(expected, int) and count >= expected:
+        outcome = "complete"
+    seconds = time.monotonic() - started
+    whole = outcome == "complete"
+    head = bytes(kept[:8192])
+    return Body(
+        outcome=outcome,  # type: ignore[arg-type]
+        bytes=count,
+        expected=expected,
+        content=content_kind(head),
+        title=secrets.clean(title(head), 160),
+        first_byte_seconds=first if count else ABSENT,
+        stalled_seconds=time.monotonic() - quiet if outcome == "stalled" else 0.0,
+        bytes_per_second=count / seconds if count and seconds > 0 else ABSENT,
+        sha256=digests[0].hexdigest() if whole else Unseen("not_asked", "read in part"),
+        git_sha1=digests[1].hexdigest() if whole and digests[1] else Unseen("not_asked", "read in part"),
+        message=secrets.clean(message),
+        seconds=seconds,
+    ), bytes(kept)
+
+
+def _cut(error: Exception) -> tuple[str, str]:
+    if isinstance(error, TimeoutError):
+        return "stalled", ""
+    if isinstance(error, http.client.IncompleteRead | ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return "truncated", ""
+    if isinstance(error, ConnectionError):
+        return "reset", str(error)
+    return "invalid", f"{type(error).__name__}: {error}"
+
+
+def content_kind(head: bytes) -> str:
+    """What the first bytes are: ``empty``, ``html``, ``xml``, ``json``, ``lfs-pointer``, ``gzip``, ``text`` or ``binary``."""
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    lower = text[:512].lower()
+    if not head:
+        return "empty"
+    if lower.startswith((b"<!doctype html", b"<html", b"<head", b"<body")) or b"<html" in lower and lower.startswith((b"<!--", b"<?xml")):
+        return "html"
+    if lower.startswith((b"<?xml", b"<error", b"<listbucketresult")):
+        return "xml"
+    if text.startswith(b"version https://git-lfs.github.com/spec/"):
+        return "lfs-pointer"
+    if head.startswith(b"\x1f\x8b"):
+        return "gzip"
+    if text[:1] in (b"{", b"["):
+        return "json"
+    return "text" if all(byte >= 32 or byte in b"\t\r\n\f" for byte in head[:512]) else "binary"
+
+
+def title(page: bytes) -> str:
+    """A page's title, or its first heading."""
+    match = _TITLE.search(page[:8192]) or _HEADING.search(page[:8192])
+    if not match:
+        return ""
+    text = re.sub(r"<[^>]*>", " ", match[1].decode("utf-8", "replace"))
+    return " ".join(html.unescape(text).split())
+
+
+def parse_head(data: bytes) -> tuple[int, str, list[tuple[str, str]]] | None:
+    """Status, reason and fields of an answer's header; None where it is no HTTP (RFC 9112 §4)."""
+    lines = data.split(b"\r\n\r\n", 1)[0].replace(b"\r\n", b"\n").split(b"\n")
+    match = re.fullmatch(rb"HTTP/\d\.\d\s+(\d{3})(?:\s+(.*))?", lines[0].strip())
+    if not match:
+        return None
+    fields = (line.partition(b":") for line in lines[1:200])
+    pairs = [(name.decode("latin-1").strip(), value.decode("latin-1").strip()) for name, colon, value in fields if colon]
+    return int(match[1]), (match[2] or b"").decode("latin-1"), pairs

@@ -1,0 +1,83 @@
+"""From the first request of a URL to its bytes: every redirect starts the next leg, and a leg that failed is asked "and if…?"."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from urllib.parse import urljoin, urlsplit
+
+from diagnostics.case import NOT_ASKED, Journey, Leg, Published, Response, Unseen
+from diagnostics.probes import counterfactual
+from diagnostics.probes import http as http_probe
+from diagnostics.probes.leg import REDIRECTS, Arrival, Means, Stop, go, port_of
+
+MOST_LEGS = 12  # huggingface_hub and requests give up later; a loop shows sooner
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trip:
+    """A journey to make."""
+
+    name: str
+    purpose: str
+    url: str = field(repr=False)
+    path: str = ""
+    published: Published | Unseen = NOT_ASKED
+    sample: http_probe.Sample
+    head_first: bool = False
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def travel(trip: Trip, means: Means, publish: Callable[[Journey], None]) -> tuple[Journey, list[Arrival]]:
+    """Follow ``trip`` over its redirects to the bytes; ``publish`` sees every step."""
+    journey = Journey(name=trip.name, purpose=trip.purpose, client=means.client, path=trip.path, published=trip.published)
+    arrivals: list[Arrival] = []
+
+    def show(leg: Leg) -> None:
+        publish(dataclasses.replace(journey, legs=(*(arrival.leg for arrival in arrivals), leg)))
+
+    for stop in _stops(trip, means, arrivals):
+        arrival = go(stop, means, show)
+        arrivals.append(dataclasses.replace(arrival, leg=counterfactual.examine(arrival, stop, means)))
+    journey = dataclasses.replace(journey, legs=tuple(arrival.leg for arrival in arrivals))
+    journey = dataclasses.replace(journey, method_fallback=counterfactual.get_instead(journey, arrivals, means))
+    publish(journey)
+    return journey, arrivals
+
+
+def _stops(trip: Trip, means: Means, arrivals: list[Arrival]) -> Iterator[Stop]:
+    """The requests one after another: HEAD first where the client asks so, GET where the bytes are, wherever a redirect points."""
+    get = functools.partial(Stop, sample=trip.sample, headers=trip.headers)
+    yield Stop(url=trip.url, method="HEAD", headers=trip.headers) if trip.head_first else get(url=trip.url)
+    seen: set[tuple[str, str]] = set()
+    while len(arrivals) < MOST_LEGS:
+        last, url = arrivals[-1], arrivals[-1].parts.geturl()
+        response = last.leg.response
+        if not isinstance(response, Response) or not isinstance(response.status, int):
+            return
+        if response.status in REDIRECTS and last.location:
+            following = urljoin(url, last.location)
+            if (last.leg.method, following) in seen or not _http(following):
+                return
+            seen.add((last.leg.method, following))
+            same = _origin(following) == _origin(url)
+            yield Stop(url=following, method="HEAD", headers=trip.headers) if last.leg.method == "HEAD" and same else get(url=following)
+        elif last.leg.method == "HEAD" and response.status < 300:
+            yield get(url=url)
+        else:
+            return
+
+
+def _http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and port_of(parts) > 0
+    except ValueError:
+        return False
+
+
+def _origin(url: str) -> tuple[str, str | None, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, port_of(parts)

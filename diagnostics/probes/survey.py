@@ -1,0 +1,345 @@
+"""All probes at once, within a budget. It takes as long as its slowest chain; what it has seen can be asked for at any time.
+
+Chains: the hub's listing → one small file and the largest one; the listing → files here → disks, memory, packages. Everything else stands alone.
+Hashing would distort the network's times on few cores, so it is a phase of its own after the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from diagnostics import environment as environment_module
+from diagnostics import targets
+from diagnostics.case import ABSENT, NOT_ASKED, Case, ClientUse, Environment, Journey, Listing, Published, RemoteFile, Target, Timing, Unseen
+from diagnostics.facts import clients
+from diagnostics.probes import checksums, disk, dns, files, memory, packages
+from diagnostics.probes import http as http_probe
+from diagnostics.probes.budget import Deadline
+from diagnostics.probes.journey import Trip, travel
+from diagnostics.probes.leg import Means
+from diagnostics.probes.listing import api_trip, resolve_url, see_listing
+from diagnostics.probes.stores import client_store, other_stores
+from diagnostics.redact import Secrets
+from urllib.parse import urlsplit
+
+DEFAULT_ENDPOINT = "https://huggingface.co"
+DIGEST_SECONDS = 10.0
+MOST_URLS = 16
+FILE_SAMPLE = http_probe.Sample(most_bytes=32 << 20)
+ON_NETWORK = frozenset({"journeys", "legs", "listing"})
+ON_LISTING = frozenset({"files", "disks", "memory", "packages", "digests"})
+EVERYTHING = ON_NETWORK | ON_LISTING | {"resolvers"}
+Progress = Callable[[str], None]
+
+
+class Survey:
+    """One look at a target. ``run`` blocks until done or out of time; ``case`` is what is known now."""
+
+    def __init__(
+        self,
+        target: Target,
+        environment: Environment,
+        secrets: Secrets,
+        *,
+        wanted: frozenset[str] = EVERYTHING,
+        budget_seconds: float = 30.0,
+        digests: str = "auto",
+        python: str = "",
+        progress: Progress | None = None,
+        cleanup: contextlib.ExitStack | None = None,
+    ) -> None:
+        self.target, self.environment, self.secrets = target, environment, secrets
+        self.wanted, self.budget_seconds, self.digests, self.python = wanted, budget_seconds, digests, python
+        self._progress = progress or (lambda text: None)
+        self._cleanup = cleanup or contextlib.ExitStack()
+        self._lock = threading.Lock()
+        self._journeys: dict[str, Journey] = {}
+        self._seen: dict[str, Any] = {}
+        self._timings: dict[str, Timing] = {}
+        self._failures: list[BaseException] = []
+        self._stopped = threading.Event()
+        self._started, self._begun, self._seconds = "", 0.0, 0.0
+        self._means: Means | None = None
+
+    def run(self) -> Case:
+        """Look. Raises what a probe raises: that is a bug of ours."""
+        self._begun = time.monotonic()
+        self._started = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        deadline = Deadline(self.budget_seconds)
+        try:
+            self._look(deadline)
+            if self._failures:
+                raise self._failures[0]
+            self._hash()
+        finally:
+            self.stop()
+        return self.case()
+
+    def stop(self) -> None:
+        """End what is still under way; what was seen stays."""
+        self._stopped.set()
+        if not self._seconds and self._begun:
+            self._seconds = time.monotonic() - self._begun
+        if self._means:
+            self._means.sockets.close_all()
+        self._cleanup.close()
+
+    def case(self) -> Case:
+        """What is known now."""
+        with self._lock:
+            seen, journeys, timings = dict(self._seen), tuple(self._journeys.values()), tuple(self._timings.values())
+        waited: dict[str, Any] = {name: Unseen("timed_out", f"{name} were still being looked at") for name in self._asked() if name not in seen}
+        if journeys and "journeys" not in seen:
+            waited["journeys"] = journeys
+        known = {**waited, **seen}
+        return Case(
+            started=self._started,
+            seconds=self._seconds or (time.monotonic() - self._begun if self._begun else 0.0),
+            budget_seconds=self.budget_seconds,
+            target=self.target,
+            environment=self.environment,
+            timings=timings,
+            **{name: known[name] for name in ("resolvers", "journeys", "listing", "disks", "memory", "packages", "files", "digests") if name in known},
+        )
+
+    def _asked(self) -> Iterator[str]:
+        """Names of the records that this survey is to bring."""
+        wanted = self.wanted | ({"journeys"} if self.wanted & ON_NETWORK else set())
+        yield from (name for name in ("resolvers", "journeys", "listing", "files", "disks", "memory", "packages", "digests") if name in wanted)
+
+    # --- the chains ---
+
+    def _look(self, deadline: Deadline) -> None:
+        chains = {"resolvers": self._look_at_resolvers, "network": self._look_at_network}
+        listed = threading.Event()
+        threads = [self._start(name, chain, deadline, listed) for name, chain in chains.items()]
+        if self.wanted & ON_LISTING:
+            threads.append(self._start("machine", self._look_at_machine, deadline, listed))
+        while any(thread.is_alive() for thread in threads) and not deadline.over and not self._failures and not self._stopped.is_set():
+            time.sleep(0.01)
+
+    def _start(self, name: str, chain: Callable[[Deadline, threading.Event], None], deadline: Deadline, listed: threading.Event) -> threading.Thread:
+        def run() -> None:
+            started = time.monotonic()
+            try:
+                chain(deadline, listed)
+            except BaseException as error:  # handed to run(), which raises it: a bug of ours must not pass for a finding
+                if not self._stopped.is_set():
+                    self._failures.append(error)
+            finally:
+                listed.set() if name == "network" else None
+                with self._lock:
+                    self._timings[name] = Timing(probe=name, seconds=time.monotonic() - started)
+
+        thread = threading.Thread(target=run, name=f"diagnose-{name}", daemon=True)
+        thread.start()
+        return thread
+
+    def _saw(self, **records: Any) -> None:
+        with self._lock:
+            if not self._stopped.is_set():
+                self._seen.update(records)
+
+    def _publish(self, journey: Journey) -> None:
+        with self._lock:
+            if not self._stopped.is_set():
+                self._journeys[journey.name] = journey
+
+    def _look_at_resolvers(self, _deadline: Deadline, _listed: threading.Event) -> None:
+        if "resolvers" in self.wanted or self.wanted & ON_NETWORK:
+            self._saw(resolvers=dns.configured_resolvers())
+
+    def _look_at_network(self, deadline: Deadline, listed: threading.Event) -> None:
+        reason = self._no_network_because()
+        if reason:
+            self._saw(journeys=reason, listing=self._listing_without_network(reason))
+            return
+        self._means = self._make_means(deadline)
+        if self.target.kind == "hub":
+            self._look_at_hub(self._means, listed)
+        else:
+            self._saw(listing=self._listing_without_network(ABSENT))
+            listed.set()
+            self._travel_all(self._trips(), self._means)
+        with self._lock:
+            journeys = tuple(self._journeys.values())
+        self._saw(journeys=journeys)
+
+    def _no_network_because(self) -> Unseen | None:
+        if self.target.problem:
+            return Unseen("not_asked", f"the target cannot be used: {self.target.problem.detail or self.target.problem.code}")
+        if not self.wanted & (ON_NETWORK | ON_LISTING):
+            return NOT_ASKED
+        if self.target.kind in ("directory", "file"):
+            return Unseen("absent", "a local folder needs no network")
+        if not self.wanted & ON_NETWORK and self.target.kind != "hub":
+            return NOT_ASKED
+        if offline := clients.offline(self.environment, self.target):
+            return Unseen("not_asked", f"{offline.name} is set: the client will not use the network")
+        if self.environment.endpoint and self.environment.endpoint.problem and self.target.kind in ("hub", "none"):
+            return Unseen("not_asked", "HF_ENDPOINT is not a URL that can be asked")
+        return None
+
+    def _make_means(self, deadline: Deadline) -> Means:
+        client = self.target.client or ClientUse(family="requests")
+        facts = clients.facts(client.family)
+        return Means(
+            client=client,
+            facts=facts,
+            environment=self.environment,
+            secrets=self.secrets,
+            store=client_store(facts, self.environment),
+            other_stores=other_stores(facts, self.environment),
+            servers=dns.configured_resolvers(),
+            endpoint_host=urlsplit(self._endpoint).hostname or "",
+            deadline=deadline,
+        )
+
+    @property
+    def _endpoint(self) -> str:
+        return (self.secrets.endpoint or DEFAULT_ENDPOINT).rstrip("/")
+
+    def _look_at_hub(self, means: Means, listed: threading.Event) -> None:
+        self._progress(f"asking {means.endpoint_host} for {self.target.name}")
+        listing = see_listing(self.target, self._endpoint, means, self._publish)
+        self._saw(listing=listing)
+        listed.set()
+        if self.wanted & ON_NETWORK:
+            self._travel_all(self._file_trips(listing, means), means)
+
+    def _file_trips(self, listing: Listing | Unseen, means: Means) -> list[Trip]:
+        """One small file and the largest: the largest shows the hosts that serve the bytes."""
+        if not isinstance(listing, Listing):
+            return [self._file_trip("small-file", RemoteFile(path="config.json"), "", means)] if self._api_answered() else []
+        counted = [file for file in listing.files if file.path in listing.wanted] or list(listing.files)
+        if not counted:
+            return []
+        by_size = sorted(counted, key=lambda file: file.bytes if isinstance(file.bytes, int) else 0)
+        largest, small = by_size[-1], next((file for file in counted if file.path == "config.json"), by_size[0])
+        trips = [self._file_trip("largest-file", largest, listing.commit, means)]
+        return trips + ([self._file_trip("small-file", small, listing.commit, means)] if small is not largest else [])
+
+    def _file_trip(self, name: str, file: RemoteFile, commit: str, means: Means) -> Trip:
+        digest = ("sha256", file.sha256) if file.sha256 else ("git-sha1", file.git_sha1)
+        published = Published(path=file.path, algorithm=digest[0], value=digest[1], source="hub listing", bytes=file.bytes) if isinstance(digest[1], str) else ABSENT  # type: ignore[arg-type]
+        purpose = f"the largest file ({file.path})" if name == "largest-file" else f"a small file ({file.path})"
+        url = resolve_url(self.target, self._endpoint, commit or self.target.revision, file.path)
+        return Trip(name=name, purpose=purpose, url=url, path=file.path, published=published, sample=FILE_SAMPLE, head_first=means.facts.head_first)
+
+    def _api_answered(self) -> bool:
+        """Whether the listing failed by an answer, so that a file may still be had."""
+        journey = self._journeys.get("listing")
+        last = journey.legs[-1] if journey and journey.legs else None
+        return bool(last and last.response and isinstance(last.response.status, int))
+
+    def _trips(self) -> list[Trip]:
+        if self.target.kind == "none":
+            return [api_trip("hub", "the hub's API", f"{self._endpoint}/api/models?limit=1")]
+        raw = self.secrets.urls[:MOST_URLS]
+        published = {item.path: item for item in self.target.published}
+        return [
+            Trip(name=f"url-{number}", purpose=f"file {number} of {len(self.secrets.urls)}" if len(raw) > 1 else "the file", url=url, path=shown, published=published.get(shown, ABSENT), sample=FILE_SAMPLE)
+            for number, (url, shown) in enumerate(zip(raw, self.target.urls, strict=False), 1)
+        ]
+
+    def _travel_all(self, trips: list[Trip], means: Means) -> None:
+        threads = []
+        for trip in trips:
+            self._publish(Journey(name=trip.name, purpose=trip.purpose, client=means.client, path=trip.path))
+            threads.append(threading.Thread(target=self._travel, args=(trip, means), name=f"diagnose-{trip.name}", daemon=True))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _travel(self, trip: Trip, means: Means) -> None:
+        try:
+            travel(trip, means, self._publish)
+        except BaseException as error:  # as in _start
+            if not self._stopped.is_set():
+                self._failures.append(error)
+
+    def _listing_without_network(self, reason: Unseen) -> Listing | Unseen:
+        if self.target.kind in ("url", "list") and self.target.urls:
+            sizes = {item.path: item for item in self.target.published}
+            listed = tuple(RemoteFile(path=url, bytes=sizes[url].bytes if url in sizes else ABSENT, url=url) for url in self.target.urls)
+            return Listing(source="manifest", files=listed, wanted=tuple(self.target.urls))
+        return reason if reason else Unseen("absent", "no repository to list")
+
+    def _look_at_machine(self, deadline: Deadline, listed: threading.Event) -> None:
+        listed.wait(max(0.0, deadline.left() - 3.0))
+        with self._lock:
+            listing = self._seen.get("listing", Unseen("timed_out", "the list of files"))
+        here = files.see_files(self.target, self.environment, listing)
+        self._saw(files=here)
+        if "disks" in self.wanted:
+            self._saw(disks=disk.see_disks(self.target, self.environment, listing, here))
+        if "memory" in self.wanted:
+            needed, why = memory.needed_memory(listing, here, self.target)
+            self._saw(memory=memory.see_memory(needed, why))
+        if "packages" in self.wanted:
+            self._saw(packages=packages.see_packages(self.target, self.environment, listing, here, self.python))
+
+    def _hash(self) -> None:
+        """The phase of its own: every core reads files."""
+        if "digests" not in self.wanted or self._stopped.is_set():
+            return
+        listing, here = self._seen.get("listing", NOT_ASKED), self._seen.get("files", NOT_ASKED)
+
+        def progress(done: int, total: int) -> None:
+            self._progress(f"verified {done / 1e6:.0f} of {total / 1e6:.0f} MB")
+
+        self._saw(digests=checksums.see_digests(self.target, self.environment, listing, here, self.digests, DIGEST_SECONDS, progress, self._stopped))  # type: ignore[arg-type]
+
+
+def prepare(spec: str, *, files: tuple[str, ...] = (), timeout: float = 30.0, digests: str = "auto", python: str = "", wanted: frozenset[str] = EVERYTHING, progress: Progress | None = None) -> Survey:
+    """A survey of ``spec`` in this process's environment; ``demo`` brings its own. Raises ValueError where ``demo:FAULT`` does not exist."""
+    stack = contextlib.ExitStack()
+    settings = {"wanted": wanted, "budget_seconds": timeout, "digests": digests, "python": python, "progress": progress}
+    environment, secrets = environment_module.read(python=python)
+    target, raw = targets.parse(spec, environment, files=files)
+    if target.kind == "demo":
+        from diagnostics.lab.demo import start_demo
+
+        demo = stack.enter_context(start_demo(target.name))
+        environment, secrets = environment_module.read(demo.variables, python=python, home=Path(demo.home))
+        target, raw = targets.parse(demo.spec, environment, files=files)
+        target = _renamed(target, spec)
+    return Survey(target, environment, _with_urls(secrets, raw), cleanup=stack, **settings)  # type: ignore[arg-type]
+
+
+def _renamed(target: Target, spec: str) -> Target:
+    import dataclasses
+
+    return dataclasses.replace(target, spec=spec)
+
+
+def _with_urls(secrets: Secrets, raw: tuple[str, ...]) -> Secrets:
+    import dataclasses
+
+    return dataclasses.replace(secrets, urls=raw)
+
+
+def plan(spec: str, *, files: tuple[str, ...] = ()) -> list[str]:
+    """What a run would do, with no I/O beyond reading the environment: hosts, files, commands."""
+    environment, secrets = environment_module.read()
+    target, raw = targets.parse(spec, environment, files=files)
+    survey = Survey(target, environment, _with_urls(secrets, raw))
+    lines = [f"target: {target.spec or 'none'} ({target.kind}{' ' + target.name if target.name else ''})"]
+    reason = survey._no_network_because()
+    if reason:
+        lines.append(f"network: none ({reason.detail or reason.why})")
+    else:
+        addresses = target.urls if target.kind in ("url", "list") else (secrets.url(survey._endpoint),)
+        lines += [f"ask: {address}, and the hosts it redirects to" for address in addresses]
+        lines += [f"through: the proxy in {setting.variable}, {setting.value}" for setting in environment.proxies]
+        lines += [f"resolver: {server}" for server in dns.configured_resolvers()]
+    lines += [f"read: {path}" for path in target.paths]
+    lines += [f"look at: {name} cache {path}" for name, path in environment.caches.items()]
+    return [*lines, "write: the report, the digest cache, and a short probe file in each folder that takes part (removed at once)"]

@@ -1,0 +1,290 @@
+"""TLS, as the client that will download does it: its trust store, its strictness; then the chain, and what other stores say of it.
+
+A failed handshake is repeated without verification to read the chain and the server's clock; nothing secret goes over that connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from diagnostics.case import Certificate, Handshake, StoreVerdict
+from diagnostics.probes import certificates
+from diagnostics.probes.budget import Deadline, OpenSockets, together
+from diagnostics.redact import path as shown_path
+from diagnostics.redact import plain
+
+HANDSHAKE_SECONDS = 8.0
+VERDICT_SECONDS = 4.0
+_ALERT, _HANDSHAKE = 21, 22  # content types, RFC 8446 §5.1
+_CERTIFICATE_REQUEST = 13
+_NOT_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG", "BAD_RECORD_TYPE", "RECORD_LAYER_FAILURE", "BAD_LEGACY_VERSION", "LENGTH_MISMATCH"}
+Dial = Callable[[], socket.socket | None]  # a fresh connection to the same server, by the same route
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """A set of trusted roots and how strictly a chain is held to it."""
+
+    name: str  # "certifi", "operating system", or the variable that names it
+    cafile: str = ""
+    capath: str = ""
+    strict: bool = False  # VERIFY_X509_STRICT, as create_default_context sets from Python 3.13 on
+    silently_empty: bool = False  # this client goes on with no roots at all where the path is unusable
+
+
+@dataclass
+class _Overheard:
+    """What OpenSSL's message callback tells: alerts with their numbers, and whether a client certificate was asked for."""
+
+    alert: int = -1
+    alert_from: str = ""
+    certificate_requested: bool = False
+    server_spoke: bool = False
+
+    def __call__(self, _conn: Any, direction: str, _version: Any, content: Any, message: Any, _data: bytes) -> None:
+        incoming = direction == "read"
+        if incoming:
+            self.server_spoke = True
+        if content == _ALERT and message != 0:
+            self.alert, self.alert_from = int(message), "server" if incoming else "us"
+        if content == _HANDSHAKE and incoming and message == _CERTIFICATE_REQUEST:
+            self.certificate_requested = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channel:
+    """An encrypted connection, and what may still be overheard on it."""
+
+    sock: ssl.SSLSocket
+    overheard: _Overheard = field(default_factory=_Overheard)
+
+
+def context_for(store: Store) -> ssl.SSLContext:
+    """Raises OSError (ssl.SSLError included) where the store cannot be loaded."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if store.strict:
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        context.verify_flags |= getattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", 0x80000)
+    if store.cafile or store.capath:
+        try:
+            context.load_verify_locations(store.cafile or None, store.capath or None)
+        except OSError:
+            if not store.silently_empty:
+                raise
+    return context
+
+
+def unverified_context(floor: ssl.TLSVersion | None = None) -> ssl.SSLContext:
+    """For looking only: no credential is ever sent through it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    if floor:
+        with contextlib.suppress(ValueError):
+            context.minimum_version = floor
+    return context
+
+
+def handshake(sock: socket.socket, host: str, store: Store, deadline: Deadline, sockets: OpenSockets) -> tuple[Handshake, Channel | None]:
+    """One verified handshake over ``sock``, which is used up where it fails."""
+    started = time.monotonic()
+    try:
+        context = context_for(store)
+    except OSError as error:
+        sockets.discard(sock)
+        return Handshake(outcome="store_unusable", store=store.name, message=plain(str(error)), reason=_reason(error)), None
+    overheard = _Overheard()
+    outcome, error, wrapped = _shake(sock, context, host, deadline.within(HANDSHAKE_SECONDS), overheard, sockets)
+    seconds = time.monotonic() - started
+    common = {"store": store.name, "seconds": seconds, "certificate_requested": overheard.certificate_requested}
+    if wrapped is None:
+        sockets.discard(sock)
+        return Handshake(outcome=outcome, **common, **_failure(error, overheard)), None  # type: ignore[arg-type]
+    cipher = wrapped.cipher()
+    seen = Handshake(outcome="accepted", **common, version=wrapped.version() or "", cipher=cipher[0] if cipher else "", chain=certificates.presented(wrapped))  # type: ignore[arg-type]
+    return seen, Channel(sock=wrapped, overheard=overheard)
+
+
+def _shake(
+    sock: socket.socket, context: ssl.SSLContext, host: str, seconds: float, overheard: _Overheard, sockets: OpenSockets
+) -> tuple[str, Exception | None, ssl.SSLSocket | None]:
+    """(outcome, what went wrong, the encrypted socket)."""
+    with contextlib.suppress(AttributeError):
+        context._msg_callback = overheard  # type: ignore[attr-defined]  # private since 3.8; without it only the alert's number is unknown
+    sock.settimeout(seconds)
+    try:
+        wrapped = context.wrap_socket(sock, server_hostname=host.strip("[]") or None, do_handshake_on_connect=False)
+        sockets.replace(sock, wrapped)
+    except (OSError, ValueError) as error:
+        return "reset" if isinstance(error, ConnectionError) else "error", error, None
+    try:
+        wrapped.do_handshake()
+    except (OSError, ValueError) as error:
+        sockets.discard(wrapped)
+        return _outcome(error, overheard), error, None
+    return "accepted", None, wrapped
+
+
+def _outcome(error: Exception, overheard: _Overheard) -> str:
+    """The kind of failure, by type, reason and alert."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "untrusted"
+    if isinstance(error, TimeoutError):
+        return "silent"
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return "closed"
+    if isinstance(error, ConnectionError):
+        return "reset"
+    if isinstance(error, ssl.SSLError):
+        if overheard.alert >= 0 and overheard.alert_from == "server":
+            return "alert"
+        if (error.reason or "") in _NOT_TLS:
+            return "not_tls"
+        return "alert" if overheard.alert >= 0 or overheard.server_spoke else "error"
+    return "error"
+
+
+def _failure(error: Exception | None, overheard: _Overheard) -> dict[str, Any]:
+    return {
+        "code": getattr(error, "verify_code", 0) if isinstance(error, ssl.SSLCertVerificationError) else 0,
+        "message": plain(getattr(error, "verify_message", "") or str(error)),
+        "reason": _reason(error),
+        "alert": alert_name(overheard.alert),
+        "alert_sent_by": overheard.alert_from if overheard.alert >= 0 else "",
+    }
+
+
+def _reason(error: BaseException | None) -> str:
+    return plain(getattr(error, "reason", None) or "")
+
+
+def alert_name(number: int) -> str:
+    """``handshake_failure`` for 40; "" for none. RFC 8446 §6."""
+    if number < 0:
+        return ""
+    try:
+        return ssl.AlertDescription(number).name.removeprefix("ALERT_DESCRIPTION_").lower()
+    except ValueError:
+        return {116: "certificate_required", 120: "no_application_protocol"}.get(number, f"alert {number}")
+
+
+# --- why, when it failed ------------------------------------------------------------------------------------------------------
+
+
+def look(dial: Dial, host: str, deadline: Deadline, sockets: OpenSockets, ask_date: Callable[[ssl.SSLSocket], tuple[str, float | None]]) -> tuple[tuple[Certificate, ...], str, float | None]:
+    """The chain, the server's Date and the skew, over a connection that trusts anybody and is told nothing."""
+    channel = _open(dial, host, unverified_context(), deadline, sockets)
+    if channel is None:
+        return (), "", None
+    try:
+        chain = certificates.presented(channel)
+        date, skew = ask_date(channel)
+    finally:
+        sockets.discard(channel)
+    return chain, date, skew
+
+
+def verdicts(dial: Dial, host: str, stores: tuple[Store, ...], deadline: Deadline, sockets: OpenSockets) -> tuple[StoreVerdict, ...]:
+    """What each of ``stores`` says of the same server, asked at once."""
+    tasks = {store: (lambda store=store: verdict(dial, host, store, deadline, sockets)) for store in stores}
+    found = together(tasks, deadline.within(VERDICT_SECONDS))
+    return tuple(found[store] for store in stores if store in found)
+
+
+def verdict(dial: Dial, host: str, store: Store, deadline: Deadline, sockets: OpenSockets, extra: str = "") -> StoreVerdict:
+    """One store's word; ``extra`` is PEM text of a certificate to add to it."""
+    about = {"store": store.name, "path": shown_path(store.cafile or store.capath), "strict": store.strict}
+    try:
+        context = context_for(store)
+        if extra:
+            context.load_verify_locations(cadata=extra)
+    except (OSError, ValueError) as error:
+        return StoreVerdict(**about, accepted=False, code=-1, message=plain(str(error)))  # type: ignore[arg-type]
+    sock = dial()
+    if sock is None:
+        return StoreVerdict(**about, accepted=False, code=-1, message="no second connection")  # type: ignore[arg-type]
+    outcome, error, wrapped = _shake(sock, context, host, deadline.within(VERDICT_SECONDS), _Overheard(), sockets)
+    sockets.discard(wrapped or sock)
+    code = getattr(error, "verify_code", -1) if error else 0
+    message = plain(getattr(error, "verify_message", "") or str(error)) if error else ""
+    return StoreVerdict(**about, accepted=outcome == "accepted", code=code, message=message)  # type: ignore[arg-type]
+
+
+def _open(dial: Dial, host: str, context: ssl.SSLContext, deadline: Deadline, sockets: OpenSockets) -> ssl.SSLSocket | None:
+    sock = dial()
+    if sock is None:
+        return None
+    _, _, wrapped = _shake(sock, context, host, deadline.within(VERDICT_SECONDS), _Overheard(), sockets)
+    if wrapped is None:
+        sockets.discard(sock)
+    return wrapped
+
+
+def versions_that_work(dial: Dial, host: str, deadline: Deadline, sockets: OpenSockets) -> tuple[str, ...]:
+    """Protocol versions the server agrees to when old ones and weak ciphers are allowed."""
+    tasks = {version.name: (lambda version=version: _speaks(dial, host, version, deadline, sockets)) for version in (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)}
+    found = together(tasks, deadline.within(VERDICT_SECONDS))
+    return tuple(name for name in tasks if found.get(name))
+
+
+def _speaks(dial: Dial, host: str, version: ssl.TLSVersion, deadline: Deadline, sockets: OpenSockets) -> bool:
+    context = unverified_context()
+    try:
+        context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, version
+        context.minimum_version = version
+    except ValueError:
+        return False
+    channel = _open(dial, host, context, deadline, sockets)
+    if channel is not None:
+        sockets.discard(channel)
+    return channel is not None
+
+
+def works_without_name(dial: Dial, deadline: Deadline, sockets: OpenSockets) -> bool:
+    """Whether a handshake that names no host (no SNI, RFC 6066 §3) gets further: then something filters by name."""
+    channel = _open(dial, "", unverified_context(), deadline, sockets)
+    if channel is not None:
+        sockets.discard(channel)
+    return channel is not None
+
+
+def cut_unprompted(dial: Dial, sockets: OpenSockets, seconds: float = 0.7) -> bool:
+    """Whether the other side ends a connection on which nothing was said."""
+    sock = dial()
+    if sock is None:
+        return True
+    sock.settimeout(seconds)
+    try:
+        return sock.recv(1) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+    finally:
+        sockets.discard(sock)
+
+
+def first_words(dial: Dial, host: str, sockets: OpenSockets, seconds: float = 1.5) -> bytes:
+    """What a server that does not speak TLS says: unasked (SSH, SMTP) or to a plain HTTP request."""
+    sock = dial()
+    if sock is None:
+        return b""
+    try:
+        sock.settimeout(0.3)
+        with contextlib.suppress(TimeoutError):
+            if banner := sock.recv(400):
+                return banner
+        sock.settimeout(seconds)
+        sock.sendall(b"HEAD / HTTP/1.1\r\nHost: " + host.encode("idna", "ignore") + b"\r\nConnection: close\r\n\r\n")
+        return sock.recv(400)
+    except (OSError, UnicodeError):
+        return b""
+    finally:
+        sockets.discard(sock)
