@@ -45,7 +45,8 @@ class Check:
     id: str
     question: str
     function: Callable[..., None]
-    needs: tuple[str, ...]  # names of Case fields (and "legs")
+    needs: tuple[str, ...]  # names of Case fields
+    tolerates: frozenset[str] = frozenset()  # those it can do without (annotated "… | Unseen")
 
 
 def all_checks() -> list[Check]:
@@ -65,8 +66,9 @@ def check_id(module: str, function: str) -> str:
 
 def _check(module: str, function: Callable[..., None]) -> Check:
     question = (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
-    needs = tuple(name for name in inspect.signature(function).parameters if name != "expect")
-    return Check(id=check_id(module, function.__name__), question=question, function=function, needs=needs)
+    parameters = {name: str(parameter.annotation) for name, parameter in inspect.signature(function).parameters.items() if name != "expect"}
+    tolerates = frozenset(name for name, annotation in parameters.items() if "Unseen" in annotation)
+    return Check(id=check_id(module, function.__name__), question=question, function=function, needs=tuple(parameters), tolerates=tolerates)
 
 
 @dataclass
@@ -127,7 +129,7 @@ def _ask(check: Check, case: Case) -> tuple[Expect, str, float]:
     """Ask one check; returns what it expected, the traceback of a bug of ours if there is one, and seconds."""
     expect, started = Expect(check.id), time.perf_counter()
     records = {name: getattr(case, name) for name in check.needs}
-    unseen = [(name, value) for name, value in records.items() if isinstance(value, Unseen)]
+    unseen = [(name, value) for name, value in records.items() if isinstance(value, Unseen) and name not in check.tolerates]
     error = ""
     if unseen:
         _not_seen(expect, *unseen[0])
@@ -159,7 +161,7 @@ def attribute(case: Case, faults: tuple[Fault, ...]) -> tuple[Diagnosis, ...]:
             claimed = [index for index, fault in enumerate(faults) if fault in finding.claims]
             fresh = [index for index in claimed if index not in owner_of]
             for root in {owner_of[index] for index in claimed if index in owner_of}:
-                if cause.id not in roots[root][2] and cause.id != roots[root][0].id:
+                if cause.id not in (roots[root][0].id, "unexplained", *roots[root][2]):
                     roots[root][2].append(cause.id)
             if fresh:
                 owner_of |= dict.fromkeys(fresh, len(roots))

@@ -268,18 +268,25 @@ def _issuer_unknown_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 
 def _expired(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    return by_subject("tls-certificate-expired", [(fault, leg) for fault, leg, _ in _untrusted(case, faults, frozenset({EXPIRED}))], lambda fault, leg: {**_facts(case, leg), "which": _which(leg, EXPIRED), "when": _when(leg, EXPIRED)})
+    return by_subject("tls-certificate-expired", [(fault, leg) for fault, leg, _ in _untrusted(case, faults, frozenset({EXPIRED}))], lambda fault, leg: {**_facts(case, leg), "which": _which(leg), "when": _when(leg, EXPIRED), "clock": _whose_clock(leg)})
 
 
 def _not_yet_valid(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    return by_subject("tls-not-yet-valid", [(fault, leg) for fault, leg, _ in _untrusted(case, faults, frozenset({NOT_YET_VALID}))], lambda fault, leg: {**_facts(case, leg), "when": _when(leg, NOT_YET_VALID)})
+    return by_subject("tls-not-yet-valid", [(fault, leg) for fault, leg, _ in _untrusted(case, faults, frozenset({NOT_YET_VALID}))], lambda fault, leg: {**_facts(case, leg), "when": _when(leg, NOT_YET_VALID), "clock": _whose_clock(leg)})
 
 
-def _which(leg: Leg, code: int) -> str:
+def _which(leg: Leg) -> str:
     assert isinstance(leg.handshake, Handshake)
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     late = [item for item in leg.handshake.chain if item.not_after and item.not_after < now]
     return "an intermediate certificate" if late and late[0] is not leg.handshake.chain[0] else "the certificate"
+
+
+def _whose_clock(leg: Leg) -> str:
+    assert isinstance(leg.handshake, Handshake)
+    if isinstance(leg.handshake.skew_seconds, float):
+        return "That is so by the server's own clock as well, so this machine's clock is not to blame."
+    return "The server did not tell its time; check this machine's (date -u) before blaming the server."
 
 
 def _when(leg: Leg, code: int) -> str:
@@ -405,8 +412,8 @@ CAUSES = (
     Cause(id="tls-intercepted", owner=("network",), title="TLS to {hosts} is intercepted: {by} signs in place of the real authority", why="A middlebox of this network opens the encryption and signs with its own root, which {client} (store: {store}) does not trust. Retrying cannot help; the client needs that root.", recognise=_intercepted, remedies=_intercepted_remedies, lab="tls-intercepted"),
     Cause(id="tls-self-signed", owner=("server",), title="{host} presents a certificate that it signed itself ({subject})", why="No authority vouches for it, so no store can know it.", recognise=_self_signed, remedies=_self_signed_remedies, lab="tls-self-signed"),
     Cause(id="tls-issuer-unknown", owner=("server",), title="{host} is certified by “{issuer}”, which {client} (store: {store}) does not know", why="A private authority issued the certificate; only this host is affected. Its root has to be given to the client.", recognise=_issuer_unknown, remedies=_issuer_unknown_remedies, lab="tls-issuer-unknown"),
-    Cause(id="tls-certificate-expired", owner=("server",), title="{which} of {host} expired on {when}", why="It is expired by the server's own clock as well, so this machine's clock is not to blame.", recognise=_expired, remedies=_owner_remedies, lab="tls-certificate-expired"),
-    Cause(id="tls-not-yet-valid", owner=("server",), title="The certificate of {host} is valid only from {when}", why="It is not valid yet by the server's own clock either.", recognise=_not_yet_valid, remedies=_owner_remedies, lab="tls-not-yet-valid"),
+    Cause(id="tls-certificate-expired", owner=("server",), title="{which} of {host} expired on {when}", why="{clock}", recognise=_expired, remedies=_owner_remedies, lab="tls-certificate-expired"),
+    Cause(id="tls-not-yet-valid", owner=("server",), title="The certificate of {host} is valid only from {when}", why="{clock}", recognise=_not_yet_valid, remedies=_owner_remedies, lab="tls-not-yet-valid"),
     Cause(id="tls-name-mismatch", owner=("server", "network"), title="The certificate at {host} is for other names ({names})", why="Whoever answers there is not {host}: a wrong address, a sign-in page of the network, or a server set up for another name.", recognise=_mismatch, remedies=_mismatch_remedies, lab="tls-name-mismatch"),
     Cause(id="tls-key-too-weak", owner=("server",), title="The certificate of {host} is too weak for this OpenSSL ({key})", why="OpenSSL's security level refuses keys and signatures that can be forged today. Older systems accept them.", recognise=_too_weak, remedies=_owner_remedies, lab="tls-key-too-weak"),
     Cause(id="tls-client-certificate-required", owner=("server",), title="{host} wants a client certificate", why="The handshake asks for one and ends because none was presented.", recognise=_client_certificate, remedies=_client_certificate_remedies, lab="tls-client-certificate-required"),

@@ -29,6 +29,7 @@ class NoProxyRules:
     networks: Literal["", "ipv4", "both"] = ""  # address/bits is understood
     trailing_dot: bool = False  # "host." is "host"
     exact_addresses: bool = False  # an address matches only itself, no suffix of it
+    bracketed: bool = False  # compares "[::1]", so that only an entry in brackets covers an IPv6 address
     kills: bool = False  # an entry it cannot parse ends the client
 
 

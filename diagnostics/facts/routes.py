@@ -203,6 +203,7 @@ def _kills(entry: str) -> bool:
 def _first_match(rules: NoProxyRules, value: str, scheme: str, host: str, port: int) -> str:
     if value.strip() == "*":
         return "*"
+    host = f"[{host}]" if rules.bracketed and ":" in host else host
     visible = port if port != DEFAULT_PORTS.get(scheme) else 0  # a client compares the port only where the URL spells it out
     return next((entry for entry in entries(rules, value) if _covers(rules, entry.lower(), scheme, host.lower(), visible)), "")
 

@@ -6,13 +6,15 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import urljoin, urlsplit
 
-from diagnostics.case import NOT_ASKED, Journey, Leg, Published, Response, Unseen
+from diagnostics.case import NOT_ASKED, Body, Journey, Leg, Published, Response, Unseen
 from diagnostics.probes import counterfactual
 from diagnostics.probes import http as http_probe
 from diagnostics.probes.leg import REDIRECTS, Arrival, Means, Stop, go, port_of
 
+WORTH_RESUMING_BYTES = 1 << 20
 MOST_LEGS = 12  # huggingface_hub and requests give up later; a loop shows sooner
 
 
@@ -42,7 +44,7 @@ def travel(trip: Trip, means: Means, publish: Callable[[Journey], None]) -> tupl
         arrival = go(stop, means, show)
         arrivals.append(dataclasses.replace(arrival, leg=counterfactual.examine(arrival, stop, means)))
     journey = dataclasses.replace(journey, legs=tuple(arrival.leg for arrival in arrivals))
-    journey = dataclasses.replace(journey, method_fallback=counterfactual.get_instead(journey, arrivals, means))
+    journey = dataclasses.replace(journey, legs=_with_ranges(journey, arrivals, trip, means), method_fallback=counterfactual.get_instead(journey, arrivals, means))
     publish(journey)
     return journey, arrivals
 
@@ -68,6 +70,19 @@ def _stops(trip: Trip, means: Means, arrivals: list[Arrival]) -> Iterator[Stop]:
             yield get(url=url)
         else:
             return
+
+
+def _with_ranges(journey: Journey, arrivals: list[Arrival], trip: Trip, means: Means) -> tuple[Leg, ...]:
+    """The legs, the last one with what came of asking for a part (RFC 9110 §14.2), where the file is large enough to be worth resuming."""
+    last = arrivals[-1].leg
+    if trip.sample.keep or not isinstance(last.body, Body) or last.body.outcome not in ("complete", "sampled"):
+        return journey.legs
+    if not isinstance(last.body.expected, int) or last.body.expected < WORTH_RESUMING_BYTES:
+        return journey.legs
+    part = go(Stop(url=arrivals[-1].parts.geturl(), sample=http_probe.Sample(most_bytes=1024, seconds=2.0), headers=(*trip.headers, ("Range", "bytes=1-512"))), means)
+    status = part.leg.response.status if part.leg.response else 0
+    answer: Literal["honoured", "ignored", "refused", "untested"] = "honoured" if status == 206 else "ignored" if status == 200 else "refused" if isinstance(status, int) and status >= 400 else "untested"
+    return (*journey.legs[:-1], dataclasses.replace(last, body=dataclasses.replace(last.body, ranges=answer)))
 
 
 def _http(url: str) -> bool:

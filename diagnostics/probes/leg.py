@@ -244,11 +244,12 @@ class _Walk:
         name = f"[{leg.host}]" if ":" in leg.host else leg.host.encode("idna").decode()
         authority = name if leg.port == default else f"{name}:{leg.port}"
         headers = list(self.stop.headers)
-        if authorization := self.means.authorization(leg.host, self.stop.with_token):
+        login = proxy.authorization(self.stop.url) if parts.username else ""
+        if authorization := login or self.means.authorization(leg.host, self.stop.with_token):
             headers.append(("Authorization", authorization))
         absolute = leg.route.kind == "proxy" and parts.scheme == "http" and not leg.route.scheme.startswith("socks")
-        if absolute and (login := proxy.authorization(self.means.secrets.proxies.get(leg.route.variable, ""))):
-            headers.append(("Proxy-Authorization", login))
+        if absolute and (proxy_login := proxy.authorization(self.means.secrets.proxies.get(leg.route.variable, ""))):
+            headers.append(("Proxy-Authorization", proxy_login))
         return http_probe.Ask(method=self.stop.method, target=f"http://{authority}{path}" if absolute else path, host=authority, headers=tuple(headers))
 
     def dial(self) -> socket.socket | None:
