@@ -29,7 +29,7 @@ class Unseen:
     why: Literal["not_asked", "not_reached", "timed_out", "unsupported", "absent"]
     detail: str = ""
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> Literal[False]:  # a type checker narrows on it
         return False
 
 
@@ -502,6 +502,7 @@ class Memory:
     needed_bytes: int | Unseen = NOT_ASKED
     needed_why: str = ""
     message: str = ""
+    accelerators: tuple[str, ...] = ()  # device files of them: weights may go straight there, past this memory
 
 
 @record
@@ -572,6 +573,7 @@ class Files:
     missing: tuple[str, ...] = ()  # wanted and not here
     unfinished: tuple[FileSeen, ...] = ()  # .incomplete, .part, .aria2, .crdownload
     message: str = ""
+    absent: tuple[FileSeen, ...] = ()  # what others name and is not here; without a size, the defect says what misses it
 
 
 @record

@@ -35,7 +35,13 @@ from diagnostics.case import (
 )
 from diagnostics.causes import ORDER, SECTION_OF, SECTIONS
 
-REASONS = {"not_asked": "not asked for", "not_reached": "not reached", "timed_out": "ran out of time", "unsupported": "not supported here", "absent": "nothing of that kind here"}
+REASONS = {
+    "not_asked": "not asked for",
+    "not_reached": "not reached",
+    "timed_out": "ran out of time",
+    "unsupported": "not supported here",
+    "absent": "nothing of that kind here",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +108,18 @@ class Expect:
         self.examined += 1
         if not healthy:
             journey, leg, at = self._at
-            self.faults.append(Fault(check=self.check, step=step or at or self.check.split("/")[0], code=code, subject=subject, evidence=evidence, journey=journey, leg=leg, severity=severity))
+            self.faults.append(
+                Fault(
+                    check=self.check,
+                    step=step or at or self.check.split("/")[0],
+                    code=code,
+                    subject=subject,
+                    evidence=evidence,
+                    journey=journey,
+                    leg=leg,
+                    severity=severity,
+                )
+            )
         return healthy
 
     def skip(self, reason: str) -> None:
@@ -166,7 +183,10 @@ def attribute(case: Case, faults: tuple[Fault, ...]) -> tuple[Diagnosis, ...]:
             if fresh:
                 owner_of |= dict.fromkeys(fresh, len(roots))
                 roots.append((cause, finding, []))
-    diagnoses = [_diagnosis(cause, finding, explains, case, [faults[index] for index, owner in owner_of.items() if owner == number]) for number, (cause, finding, explains) in enumerate(roots)]
+    diagnoses = [
+        _diagnosis(cause, finding, explains, case, [faults[index] for index, owner in owner_of.items() if owner == number])
+        for number, (cause, finding, explains) in enumerate(roots)
+    ]
     return tuple(sorted(diagnoses, key=_load_order))
 
 
@@ -211,7 +231,14 @@ def _result(check: Check, expect: Expect, error: str, seconds: float, diagnoses:
         outcome = "failed" if any(root.severity == "error" and not root.waived for root in roots) else "warned"
         reason = "; ".join(dict.fromkeys(f"{root.cause}: {root.title}" for root in roots))
     elif expect.blocked and not expect.examined:
-        root = next((root for root in diagnoses if any((fault.journey, fault.leg) in expect.blocked or fault.journey in {journey for journey, _ in expect.blocked} for fault in root.claims)), None)
+        root = next(
+            (
+                root
+                for root in diagnoses
+                if any((fault.journey, fault.leg) in expect.blocked or fault.journey in {journey for journey, _ in expect.blocked} for fault in root.claims)
+            ),
+            None,
+        )
         root = root or next((root for root in diagnoses if root.severity == "error"), None)
         outcome, blocked_by = "blocked", root.cause if root else ABSENT
         reason = f"not reached: {root.title}" if root else reason or "not reached"
@@ -219,7 +246,9 @@ def _result(check: Check, expect: Expect, error: str, seconds: float, diagnoses:
         outcome, reason = "skipped", reason or "nothing to examine here"
     else:
         outcome = "passed"
-    return CheckResult(check=check.id, question=check.question, outcome=outcome, blocked_by=blocked_by, reason=reason, seconds=seconds, faults=tuple(expect.faults))
+    return CheckResult(
+        check=check.id, question=check.question, outcome=outcome, blocked_by=blocked_by, reason=reason, seconds=seconds, faults=tuple(expect.faults)
+    )
 
 
 def _verdict(diagnoses: tuple[Diagnosis, ...], results: tuple[CheckResult, ...]) -> Verdict:

@@ -20,21 +20,18 @@ HIDDEN = "***"
 
 # Header fields that tell who answered, why, and what comes; everything else (cookies, signed URLs) stays out.
 HEADERS = frozenset(
-    """
-    accept-ranges age cache-control cf-cache-status cf-mitigated cf-ray connection content-encoding content-length content-range
-    content-type date etag last-modified location mime-version proxy-agent proxy-authenticate proxy-connection ratelimit ratelimit-policy
-    ratelimit-limit ratelimit-remaining ratelimit-reset retry-after server transfer-encoding via warning www-authenticate
-    x-amz-cf-id x-amz-cf-pop x-amz-error-code x-amz-request-id x-azure-ref x-block-reason x-cache x-error-code x-error-message x-fastly-request-id
-    x-github-request-id x-goog-hash x-guploader-uploadid x-hub-cache x-linked-etag x-linked-size x-ms-error-code x-ms-request-id
-    x-powered-by x-proxy-error x-ratelimit-limit x-ratelimit-remaining x-ratelimit-reset x-repo-commit x-request-id x-served-by
-    x-squid-error x-xet-hash
-    """.split()
+    ["accept-ranges", "age", "cache-control", "cf-cache-status", "cf-mitigated", "cf-ray", "connection", "content-encoding", "content-length", "content-range", "content-type", "date", "etag", "last-modified", "location", "mime-version", "proxy-agent", "proxy-authenticate", "proxy-connection", "ratelimit", "ratelimit-policy", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "retry-after", "server", "transfer-encoding", "via", "warning", "www-authenticate", "x-amz-cf-id", "x-amz-cf-pop", "x-amz-error-code", "x-amz-request-id", "x-azure-ref", "x-block-reason", "x-cache", "x-error-code", "x-error-message", "x-fastly-request-id", "x-github-request-id", "x-goog-hash", "x-guploader-uploadid", "x-hub-cache", "x-linked-etag", "x-linked-size", "x-ms-error-code", "x-ms-request-id", "x-powered-by", "x-proxy-error", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "x-repo-commit", "x-request-id", "x-served-by", "x-squid-error", "x-xet-hash"]
 )
 
 # C0, C1 and DEL; bidirectional and invisible formatting (RFC 8265's "Cf"); surrogates; line and paragraph separators.
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-_USERINFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*:/*)?[^\s/@\"'<>]+:[^\s\"'<>]*@(?=[\w\[.-])")
-_TOKENS = re.compile(r"\b(?:hf_[A-Za-z0-9]{8,}|api_org_[A-Za-z0-9]{8,}|gh[pousr]_[A-Za-z0-9]{16,})\b|(?i:\b(?:bearer|basic|negotiate|ntlm)\s+[A-Za-z0-9._~+/=-]{8,})")
+_TOKENS = re.compile(
+    r"\b(?:hf_(?:[A-Za-z0-9]{20,}|(?=[a-z]*[0-9A-Z])[A-Za-z0-9]{8,})|api_org_[A-Za-z0-9]{8,}|gh[pousr]_[A-Za-z0-9]{16,})\b"
+    r"|(?i:\b(?:bearer|basic|negotiate|ntlm)\s+[A-Za-z0-9._~+/=-]{8,})"
+)
+_WORD = re.compile(r"[^\s\"'<>]+")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}://")
+_HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.%]*\]|[^\s/?#@:\\]*)(?::[0-9]{0,5})?")
 
 
 def plain(value: str | bytes, limit: int = LIMIT) -> str:
@@ -52,20 +49,66 @@ def _escape(char: str) -> str:
 
 
 def url(value: str) -> str:
-    """A URL without credentials, query and fragment (signed URLs carry rights in the query)."""
-    bare = re.split(r"[?#]", value, maxsplit=1)[0]
-    scheme, separator, rest = bare.rpartition("://") if "://" in bare else ("", "", bare)
-    authority, slash, path = rest.partition("/")
-    if "@" in rest and (separator or "/" not in rest.split("@")[0]):
-        # An unescaped "/" or "@" in a password moves the borders: everything up to the last @ may be secret.
-        authority, slash, path = rest.rpartition("@")[2].partition("/")
-        authority = f"{HIDDEN}@{authority}"
-    return plain(f"{scheme}{separator}{authority}{slash}{path}")
+    """A URL without credentials, query and fragment (signed URLs carry rights in the query).
+
+    An unescaped ``/ ? # @`` in a password moves the borders of a URL; where they cannot be told, more is hidden rather than less.
+    """
+    scheme, separator, rest = value.partition("://")
+    if not separator:
+        scheme, rest = "", value
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    later = rest[len(authority) :]
+    if "@" in authority:
+        host = authority.rpartition("@")[2]
+        known = "@" not in later and _HOST_AND_PORT.fullmatch(host)
+        shown = f"{HIDDEN}@{host}{_bare(later)}" if known else HIDDEN
+    elif "@" in later and (":" in authority or not _HOST_AND_PORT.fullmatch(authority)):
+        shown = _behind_a_torn_password(authority, later)
+    elif _HOST_AND_PORT.fullmatch(authority):
+        shown = authority + _bare(later)
+    else:
+        shown = f"{authority.partition(':')[0]}:{HIDDEN}" if ":" in authority else authority + _bare(later)
+    return plain(f"{scheme}{separator}{shown}")
+
+
+def _bare(text: str) -> str:
+    """A path without query and fragment."""
+    return re.split(r"[?#]", text, maxsplit=1)[0]
+
+
+def _behind_a_torn_password(authority: str, later: str) -> str:
+    """``user:pa/ss@host`` and ``host:8080/@scope/name`` look alike: the second is a port, and an ``@`` in a path, with no host behind it."""
+    path = _bare(later)
+    behind = later.rpartition("@")[2]
+    is_port = bool(_HOST_AND_PORT.fullmatch(authority))
+    if is_port and "@" not in path:
+        return HIDDEN if not later.startswith("/") else authority + path
+    if is_port and not re.search(r"[.:]", behind.partition("/")[0]):
+        return authority + path
+    host = re.split(r"[/?#]", behind, maxsplit=1)[0]
+    return f"{HIDDEN}@{host}" if _HOST_AND_PORT.fullmatch(host) and "?" not in later else HIDDEN
+
+
+def _without_credentials(text: str) -> str:
+    """Free text with ``user:password@`` and the queries of URLs hidden. Linear in the text's length: it may be anybody's."""
+    return _WORD.sub(_hide_userinfo, text)
+
+
+def _hide_userinfo(match: re.Match[str]) -> str:
+    word = match[0]
+    if "@" not in word and "?" not in word:
+        return word
+    if scheme := _SCHEME.search(word):
+        return word[: scheme.start()] + url(word[scheme.start() :])
+    userinfo, at, host = word.rpartition("@")
+    return f"{HIDDEN}@{host}" if at and ":" in userinfo and re.match(r"[\w\[.-]", host) else word
 
 
 def path(value: str | os.PathLike[str]) -> str:
     """A path with the home folder as ``~``."""
-    text, home = os.fspath(value), os.path.expanduser("~")
+    text, home = _TOKENS.sub(HIDDEN, os.fspath(value)), os.path.expanduser("~")
+    if "://" in text:
+        return url(text)  # an address where a path is meant
     if home not in ("/", "~", "") and (text == home or text.startswith(home.rstrip("/\\") + os.sep)):
         text = "~" + text[len(home.rstrip("/\\")) :]
     return plain(text, 1000)
@@ -100,11 +143,16 @@ class Secrets:
 
     def clean(self, value: str | bytes, limit: int = LIMIT) -> str:
         """``value`` printable, short, and without any secret we know or recognise."""
-        text = value[: limit * 8].decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value[: limit * 8]
+        most = limit * 8
+        text = value[:most].decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value[:most]
+        cut = len(value) > most
         for needle in self._needles:
             text = text.replace(needle, HIDDEN)
-        text = _TOKENS.sub(HIDDEN, text)
-        text = _USERINFO.sub(lambda match: (match[1] or "") + HIDDEN + "@", text)
+        text = _without_credentials(_TOKENS.sub(HIDDEN, text))
+        if cut:
+            # A secret that the cut went through is no longer recognised: leave out as much as one may be long.
+            longest = max((len(needle) for needle in self._needles), default=0)
+            text = text[: max(len(text) - max(longest, 200), 0)] + "…"
         return plain(text, limit)
 
     def url(self, address: str) -> str:

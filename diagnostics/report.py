@@ -18,7 +18,9 @@ def hosts_of(case: Case) -> tuple[Host, ...]:
         for leg in journey.legs:
             before = found.get((leg.host, leg.port))
             purpose = "metadata" if leg is journey.legs[0] and journey.name in ("hub", "listing", "tree") else "files"
-            needed_for = before.needed_for if before and purpose in before.needed_for else ", ".join(filter(None, (before.needed_for if before else "", purpose)))
+            needed_for = (
+                before.needed_for if before and purpose in before.needed_for else ", ".join(filter(None, (before.needed_for if before else "", purpose)))
+            )
             found[leg.host, leg.port] = Host(host=leg.host, port=leg.port, needed_for=needed_for, reached=reached(leg) or bool(before and before.reached))
     return tuple(found.values())
 

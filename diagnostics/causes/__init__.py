@@ -13,7 +13,11 @@ SECTION_OF = {cause.id: module.__name__.rpartition(".")[2] for module in _MODULE
 _WHOLE_WAY = ("proxy-bypassed", "network-offline", "http-captive-portal", "proxy-required", "proxy-from-pac-only", "download-host-blocked")
 _ALL = tuple(cause for module in _MODULES for cause in module.CAUSES)
 BY_ID = {cause.id: cause for cause in _ALL}
-ORDER: tuple[Cause, ...] = (*settings.CAUSES, *(BY_ID[name] for name in _WHOLE_WAY), *(cause for cause in _ALL if cause not in settings.CAUSES and cause.id not in _WHOLE_WAY))
+ORDER: tuple[Cause, ...] = (
+    *settings.CAUSES,
+    *(BY_ID[name] for name in _WHOLE_WAY),
+    *(cause for cause in _ALL if cause not in settings.CAUSES and cause.id not in _WHOLE_WAY),
+)
 
 if len(BY_ID) != len(_ALL):
     raise ValueError("a cause id is used twice")

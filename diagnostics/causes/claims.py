@@ -41,7 +41,9 @@ def by_subject(cause: str, pairs: Iterable[tuple[Fault, Leg]], facts: Callable[[
     ]
 
 
-def all_in_one(cause: str, pairs: Iterable[tuple[Fault, Leg]], facts: Callable[[Fault, Leg], dict[str, str]], severity: Severity | None = None) -> list[Finding]:
+def all_in_one(
+    cause: str, pairs: Iterable[tuple[Fault, Leg]], facts: Callable[[Fault, Leg], dict[str, str]], severity: Severity | None = None
+) -> list[Finding]:
     """One finding for everything of this kind."""
     members = list(pairs)
     if not members:
@@ -116,6 +118,12 @@ def note(subject: Subject, fact: str, seen: str, expected: str = "") -> Evidence
 def offline_remedy(case: Case) -> list[Remedy]:
     """Where the model is here already, the network can be left out."""
     if isinstance(case.files, Files) and case.files.place == "cache" and case.files.files and not case.files.missing:
-        return [Remedy(do="Everything this model needs is in the cache already: tell the client to stay off the network meanwhile.", run="export HF_HUB_OFFLINE=1", check=again(case), proof="untried")]
+        return [
+            Remedy(
+                do="Everything this model needs is in the cache already: tell the client to stay off the network meanwhile.",
+                run="export HF_HUB_OFFLINE=1",
+                check=again(case),
+                proof="untried",
+            )
+        ]
     return []
-

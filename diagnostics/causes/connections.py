@@ -6,7 +6,20 @@ import shlex
 from collections.abc import Iterator
 
 from diagnostics.case import Address, Case, Cause, Connection, Fault, Finding, Leg, Remedy, Resolution, Subject, Tunnel
-from diagnostics.causes.claims import again, by_subject, export, first_hop_fine, host_port, hosts_needed, leg_of, of_leg, offline_remedy, on_legs, other_hosts_work, proxy_that_works
+from diagnostics.causes.claims import (
+    again,
+    by_subject,
+    export,
+    first_hop_fine,
+    host_port,
+    hosts_needed,
+    leg_of,
+    of_leg,
+    offline_remedy,
+    on_legs,
+    other_hosts_work,
+    proxy_that_works,
+)
 from diagnostics.facts import clients
 
 BLOCKED_STATUSES = frozenset({403, 502, 503, 504})
@@ -46,7 +59,14 @@ def _download_blocked(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         return []
     hosts = tuple(found)
     claims = tuple(fault for group in found.values() for fault in group)
-    return [Finding(cause="download-host-blocked", subjects=tuple(Subject(kind="host", name=host) for host in hosts), claims=claims, facts={"first": first, "hosts": ", ".join(hosts), "host": hosts[0].rpartition(":")[0], "needed": ", ".join(hosts_needed(case))})]
+    return [
+        Finding(
+            cause="download-host-blocked",
+            subjects=tuple(Subject(kind="host", name=host) for host in hosts),
+            claims=claims,
+            facts={"first": first, "hosts": ", ".join(hosts), "host": hosts[0].rpartition(":")[0], "needed": ", ".join(hosts_needed(case))},
+        )
+    ]
 
 
 def _kept_away(fault: Fault, leg: Leg) -> bool:
@@ -89,7 +109,14 @@ def _proxy_required(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     chosen = next((configured for configured in named if configured.source == working), named[0])
     claims = tuple(dict.fromkeys(other for fault, _ in dead for other in of_leg(faults, fault)))
     value = chosen.value if "://" in chosen.value else f"http://{chosen.value}"
-    return [Finding(cause="proxy-required", subjects=tuple(dict.fromkeys(fault.subject for fault, _ in dead)), claims=claims, facts={"source": chosen.source, "proxy": value, "proof": "seen" if working else "", "hosts": ", ".join(dict.fromkeys(leg.host for _, leg in dead))})]
+    return [
+        Finding(
+            cause="proxy-required",
+            subjects=tuple(dict.fromkeys(fault.subject for fault, _ in dead)),
+            claims=claims,
+            facts={"source": chosen.source, "proxy": value, "proof": "seen" if working else "", "hosts": ", ".join(dict.fromkeys(leg.host for _, leg in dead))},
+        )
+    ]
 
 
 def _dead_direct(case: Case, faults: tuple[Fault, ...]) -> Iterator[tuple[Fault, Leg]]:
@@ -127,14 +154,21 @@ def _timed_out(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         others = other_hosts_work(case, leg.host)
         return {**_facts(fault, leg), "others": f" Other hosts answer ({', '.join(others[:3])})." if others else ""}
 
-    return by_subject("connection-timed-out", [*_direct(case, faults, "timed_out"), *((fault, leg) for fault, leg in _direct(case, faults, "mixed") if not _ipv6_dead(leg))], facts)
+    return by_subject(
+        "connection-timed-out",
+        [*_direct(case, faults, "timed_out"), *((fault, leg) for fault, leg in _direct(case, faults, "mixed") if not _ipv6_dead(leg))],
+        facts,
+    )
 
 
 def _timed_out_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     hosts = ", ".join(hosts_needed(case)) or f"{facts['host']}:{facts['port']}"
     return [
-        Remedy(do=f"A firewall drops the packets to {facts['host']}:{facts['port']} (nothing came back, not even a refusal). Ask your network's admin to allow, outgoing: {hosts}; or for the proxy to use, and set HTTPS_PROXY.", check=f"curl -sSI -m 10 https://{shlex.quote(facts['host'])}:{facts['port']}/"),
+        Remedy(
+            do=f"A firewall drops the packets to {facts['host']}:{facts['port']} (nothing came back, not even a refusal). Ask your network's admin to allow, outgoing: {hosts}; or for the proxy to use, and set HTTPS_PROXY.",
+            check=f"curl -sSI -m 10 https://{shlex.quote(facts['host'])}:{facts['port']}/",
+        ),
         *offline_remedy(case),
     ]
 
@@ -152,7 +186,13 @@ def _cut_before_speaking(leg: Leg) -> bool:
 
 def _reset_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    return [Remedy(do=f"Something on the way (a firewall, a filter, a full load balancer) accepts connections to {facts['host']}:{facts['port']} and cuts them. Try another network; if it works there, ask this network's admin about {facts['host']}:{facts['port']}.", check=f"curl -sSv -m 10 https://{shlex.quote(facts['host'])}:{facts['port']}/ -o /dev/null"), *offline_remedy(case)]
+    return [
+        Remedy(
+            do=f"Something on the way (a firewall, a filter, a full load balancer) accepts connections to {facts['host']}:{facts['port']} and cuts them. Try another network; if it works there, ask this network's admin about {facts['host']}:{facts['port']}.",
+            check=f"curl -sSv -m 10 https://{shlex.quote(facts['host'])}:{facts['port']}/ -o /dev/null",
+        ),
+        *offline_remedy(case),
+    ]
 
 
 def _unreachable(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
@@ -162,7 +202,14 @@ def _unreachable(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 def _unreachable_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     address = facts["addresses"].split(", ")[0] or facts["host"]
-    return [Remedy(do=f"There is no way from here to {facts['host']} ({facts['addresses']}): the system or a router says so at once. Connect the VPN it needs, repair the route, or ask your network's admin.", run=f"ip route get {shlex.quote(address)}", check=f"curl -sSI -m 5 https://{shlex.quote(facts['host'])}:{facts['port']}/"), *offline_remedy(case)]
+    return [
+        Remedy(
+            do=f"There is no way from here to {facts['host']} ({facts['addresses']}): the system or a router says so at once. Connect the VPN it needs, repair the route, or ask your network's admin.",
+            run=f"ip route get {shlex.quote(address)}",
+            check=f"curl -sSI -m 5 https://{shlex.quote(facts['host'])}:{facts['port']}/",
+        ),
+        *offline_remedy(case),
+    ]
 
 
 # --- ipv6-broken --------------------------------------------------------------------------------------------------------------
@@ -185,13 +232,25 @@ def _ipv6(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     wait = f"{seconds:.0f} s" if seconds else "more than two minutes (it has no time-out of its own)"
     facts = {**_facts(*pairs[0]), "client": title, "wait": wait, "hosts": ", ".join(dict.fromkeys(leg.host for _, leg in pairs))}
     # A client with a time-out waits that long at each new connection and goes on; one without hangs.
-    return [Finding(cause="ipv6-broken", subjects=tuple(dict.fromkeys(fault.subject for fault, _ in pairs)), claims=tuple(fault for fault, _ in pairs), facts=facts, severity="warning" if seconds else "error")]
+    return [
+        Finding(
+            cause="ipv6-broken",
+            subjects=tuple(dict.fromkeys(fault.subject for fault, _ in pairs)),
+            claims=tuple(fault for fault, _ in pairs),
+            facts=facts,
+            severity="warning" if seconds else "error",
+        )
+    ]
 
 
 def _ipv6_remedies(finding: Finding, case: Case) -> list[Remedy]:
     host = finding.facts["host"]
     return [
-        Remedy(do="Prefer IPv4 on this machine (as root, one line in /etc/gai.conf), or repair the IPv6 route.", run="echo 'precedence ::ffff:0:0/96 100' | sudo tee -a /etc/gai.conf", check=f"getent ahosts {shlex.quote(host)}"),
+        Remedy(
+            do="Prefer IPv4 on this machine (as root, one line in /etc/gai.conf), or repair the IPv6 route.",
+            run="echo 'precedence ::ffff:0:0/96 100' | sudo tee -a /etc/gai.conf",
+            check=f"getent ahosts {shlex.quote(host)}",
+        ),
         Remedy(do="Or switch IPv6 off until the route is repaired.", run="sudo sysctl -w net.ipv6.conf.all.disable_ipv6=1", check=again(case)),
     ]
 

@@ -104,29 +104,53 @@ def _portal(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     if not found:
         return []
     claims = tuple(dict.fromkeys(fault for fault, _, _ in found))
-    return [Finding(cause="http-captive-portal", subjects=tuple(dict.fromkeys(fault.subject for fault in claims)), claims=claims, facts={"page": found[0][2], "host": found[0][1].host})]
+    return [
+        Finding(
+            cause="http-captive-portal",
+            subjects=tuple(dict.fromkeys(fault.subject for fault in claims)),
+            claims=claims,
+            facts={"page": found[0][2], "host": found[0][1].host},
+        )
+    ]
 
 
 def _redirected_plainly(case: Case, leg: Leg) -> str:
     """A plain-http leg that follows a redirect away from a plain-http host which answers everything so."""
     journey = next((journey for journey in case.journeys or () if leg in journey.legs), None)
     first = journey.legs[0] if journey and journey.legs else None
-    if first is None or first.scheme != "http" or not isinstance(first.response, Response) or not first.response.location or journey is None or journey.name not in API_JOURNEYS:
+    if (
+        first is None
+        or first.scheme != "http"
+        or not isinstance(first.response, Response)
+        or not first.response.location
+        or journey is None
+        or journey.name not in API_JOURNEYS
+    ):
         return ""
     target = urlsplit(first.response.location)
     other = target.hostname not in (None, first.host) and not target.path.startswith(urlsplit(first.url).path)
-    answered = leg.body and leg.body.content == "html" or leg.response and leg.response.content == "html"
+    answered = (leg.body and leg.body.content == "html") or (leg.response and leg.response.content == "html")
     return first.response.location if other and answered else ""
 
 
 def _portal_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    return [Remedy(do=f"Open http://{facts['host']}/ in a browser on this machine and sign in to the network ({facts['page']}), then try again. A machine without a browser needs a network without sign-in.", check=f"curl -sSI http://{shlex.quote(facts['host'])}/")]
+    return [
+        Remedy(
+            do=f"Open http://{facts['host']}/ in a browser on this machine and sign in to the network ({facts['page']}), then try again. A machine without a browser needs a network without sign-in.",
+            check=f"curl -sSI http://{shlex.quote(facts['host'])}/",
+        )
+    ]
 
 
 def _blocked(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = [(fault, leg) for fault, leg, _ in _refused(case, faults, 403, 451) if by_something_between(case, leg)]
-    pairs += [(fault, leg) for step in ("body", "response") for fault, leg in on_legs(case, faults, step, "page", "page-head", "not-json", "metadata", "method") if _page_of_filter(case, fault, leg)]
+    pairs += [
+        (fault, leg)
+        for step in ("body", "response")
+        for fault, leg in on_legs(case, faults, step, "page", "page-head", "not-json", "metadata", "method")
+        if _page_of_filter(case, fault, leg)
+    ]
 
     def facts(fault: Fault, leg: Leg) -> dict[str, str]:
         return {**_facts(fault, leg), "by": f" ({_filter(leg)})" if _filter(leg) else "", "hosts": ", ".join(hosts_needed(case))}
@@ -145,7 +169,13 @@ def _page_of_filter(case: Case, fault: Fault, leg: Leg) -> bool:
 
 def _blocked_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    return [Remedy(do=f"Ask your network's admin to allow {facts['hosts']} (the filter answered {facts['status']} in the host's place){': ' + facts['title'] if facts['title'] else ''}.", check=f"curl -sSI {shlex.quote(facts['url'])}"), *offline_remedy(case)]
+    return [
+        Remedy(
+            do=f"Ask your network's admin to allow {facts['hosts']} (the filter answered {facts['status']} in the host's place){': ' + facts['title'] if facts['title'] else ''}.",
+            check=f"curl -sSI {shlex.quote(facts['url'])}",
+        ),
+        *offline_remedy(case),
+    ]
 
 
 def _legally(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
@@ -153,7 +183,12 @@ def _legally(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 
 
 def _legally_remedies(finding: Finding, case: Case) -> list[Remedy]:
-    return [Remedy(do=f"{finding.facts['host']} may not serve this here for legal reasons. Use another source, or ask its owner.", check=f"curl -sSI {shlex.quote(finding.facts['url'])}")]
+    return [
+        Remedy(
+            do=f"{finding.facts['host']} may not serve this here for legal reasons. Use another source, or ask its owner.",
+            check=f"curl -sSI {shlex.quote(finding.facts['url'])}",
+        )
+    ]
 
 
 # --- how much -----------------------------------------------------------------------------------------------------------------
@@ -171,7 +206,12 @@ def _says_quota(leg: Leg) -> bool:
 
 
 def _quota_remedies(finding: Finding, case: Case) -> list[Remedy]:
-    return [Remedy(do=f"The owner's download quota at {finding.facts['host']} is spent, for everybody: take the file from another source, or come back in a day.", check=f"curl -sSI {shlex.quote(finding.facts['url'])}")]
+    return [
+        Remedy(
+            do=f"The owner's download quota at {finding.facts['host']} is spent, for everybody: take the file from another source, or come back in a day.",
+            check=f"curl -sSI {shlex.quote(finding.facts['url'])}",
+        )
+    ]
 
 
 def _rate_limited(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
@@ -179,7 +219,11 @@ def _rate_limited(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         response = leg.response
         assert isinstance(response, Response)
         reset = _header(response, "retry-after") or _ratelimit_seconds(_header(response, "ratelimit")) or _header(response, "x-ratelimit-reset")
-        return {**_facts(fault, leg), "wait": f"{reset} s" if reset.isdigit() else reset or "a few minutes", "seconds": reset if reset.isdigit() and len(reset) < 7 else "300"}
+        return {
+            **_facts(fault, leg),
+            "wait": f"{reset} s" if reset.isdigit() else reset or "a few minutes",
+            "seconds": reset if reset.isdigit() and len(reset) < 7 else "300",
+        }
 
     return by_subject("http-rate-limited", [(fault, leg) for fault, leg, _ in _refused(case, faults, 429)], facts)
 
@@ -191,8 +235,21 @@ def _ratelimit_seconds(value: str) -> str:
 
 def _rate_limited_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    login = [] if facts["token"] else [Remedy(do="Log in: the hub allows more to those it knows.", run="hf auth login", check="hf auth whoami")] if case.target.kind in ("hub", "none") else []
-    return [Remedy(do=f"Wait {facts['wait']}, then go on with fewer workers; machines that share an address share its limit.", run=f"sleep {facts['seconds']}", check=f"curl -sSI {shlex.quote(facts['url'])}"), *login]
+    login = (
+        []
+        if facts["token"]
+        else [Remedy(do="Log in: the hub allows more to those it knows.", run="hf auth login", check="hf auth whoami")]
+        if case.target.kind in ("hub", "none")
+        else []
+    )
+    return [
+        Remedy(
+            do=f"Wait {facts['wait']}, then go on with fewer workers; machines that share an address share its limit.",
+            run=f"sleep {facts['seconds']}",
+            check=f"curl -sSI {shlex.quote(facts['url'])}",
+        ),
+        *login,
+    ]
 
 
 # --- who ----------------------------------------------------------------------------------------------------------------------
@@ -200,13 +257,21 @@ def _rate_limited_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 def _token_rejected(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = [(fault, leg) for fault, leg, response in _refused(case, faults, 401, 403) if leg.token_sent and _token_is_bad(leg, response)]
-    return all_in_one("http-token-rejected", pairs, lambda fault, leg: {**_facts(fault, leg), "source": case.environment.token.source or "the token", "public": " Without it the same request works." if works(leg, "without-token") else ""})
+    return all_in_one(
+        "http-token-rejected",
+        pairs,
+        lambda fault, leg: {
+            **_facts(fault, leg),
+            "source": case.environment.token.source or "the token",
+            "public": " Without it the same request works." if works(leg, "without-token") else "",
+        },
+    )
 
 
 def _token_is_bad(leg: Leg, response: Response) -> bool:
     whoami = counterfactual(leg, "whoami")
     known_bad = whoami is not None and whoami.detail == "401"
-    return response.status == 401 and (works(leg, "without-token") or known_bad and _header(response, "x-error-code") not in ("GatedRepo",))
+    return response.status == 401 and (works(leg, "without-token") or (known_bad and _header(response, "x-error-code") not in ("GatedRepo",)))
 
 
 def _token_rejected_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -216,12 +281,32 @@ def _token_rejected_remedies(finding: Finding, case: Case) -> list[Remedy]:
     if finding.facts["public"]:
         run = f"unset {shlex.quote(source)}" if source.isidentifier() else "hf auth logout"
         found.append(Remedy(do=f"This needs no token: take the rejected one away ({source}).", run=run, check=again(case), proof=seen))  # type: ignore[arg-type]
-    return [*found, Remedy(do=f"Or replace it: create a new token in the hub's settings and store it (it comes from {source} now).", run="hf auth login", check="hf auth whoami")]
+    return [
+        *found,
+        Remedy(
+            do=f"Or replace it: create a new token in the hub's settings and store it (it comes from {source} now).",
+            run="hf auth login",
+            check="hf auth whoami",
+        ),
+    ]
 
 
 def _gated(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    pairs = [(fault, leg) for fault, leg, response in _refused(case, faults, 401, 403) if _header(response, "x-error-code") == "GatedRepo" or _listed_gated(case, leg)]
-    found = all_in_one("http-gated", pairs, lambda fault, leg: {**_facts(fault, leg), "page": f"{_base(case, leg)}/{case.target.name}", "name": case.target.name, "state": "your account has not been granted access" if leg.token_sent else "no token was sent"})
+    pairs = [
+        (fault, leg)
+        for fault, leg, response in _refused(case, faults, 401, 403)
+        if _header(response, "x-error-code") == "GatedRepo" or _listed_gated(case, leg)
+    ]
+    found = all_in_one(
+        "http-gated",
+        pairs,
+        lambda fault, leg: {
+            **_facts(fault, leg),
+            "page": f"{_base(case, leg)}/{case.target.name}",
+            "name": case.target.name,
+            "state": "your account has not been granted access" if leg.token_sent else "no token was sent",
+        },
+    )
     return [Finding(cause=item.cause, subjects=(_repository(case),), claims=item.claims, facts=item.facts) for item in found]
 
 
@@ -235,8 +320,18 @@ def _base(case: Case, leg: Leg) -> str:
 
 def _gated_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    login = Remedy(do="Then log in on this machine with a token of that account (a fine-grained one needs “read access to public gated repositories”).", run="hf auth login", check=again(case))
-    return [Remedy(do=f"Open {facts['page']} in a browser, signed in, and accept the terms (some owners grant access by hand: wait for their mail).", check="hf auth whoami"), login]
+    login = Remedy(
+        do="Then log in on this machine with a token of that account (a fine-grained one needs “read access to public gated repositories”).",
+        run="hf auth login",
+        check=again(case),
+    )
+    return [
+        Remedy(
+            do=f"Open {facts['page']} in a browser, signed in, and accept the terms (some owners grant access by hand: wait for their mail).",
+            check="hf auth whoami",
+        ),
+        login,
+    ]
 
 
 def _token_scope(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
@@ -246,12 +341,26 @@ def _token_scope(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 
 def _token_scope_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    return [Remedy(do=f"Edit the token in the hub's settings (Access Tokens) and give it read access to {facts['name'] or 'this repository'}, or use another token ({facts['source']} holds the present one).", run="hf auth login", check="hf auth whoami")]
+    return [
+        Remedy(
+            do=f"Edit the token in the hub's settings (Access Tokens) and give it read access to {facts['name'] or 'this repository'}, or use another token ({facts['source']} holds the present one).",
+            run="hf auth login",
+            check="hf auth whoami",
+        )
+    ]
 
 
 def _authentication(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = [(fault, leg) for fault, leg, response in _refused(case, faults, 401) if not _about_repository(case, leg, response)]
-    return by_subject("http-authentication-required", pairs, lambda fault, leg: {**_facts(fault, leg), "how": _header(leg.response, "www-authenticate") if isinstance(leg.response, Response) else "", "what": "refuses the credentials that were sent" if leg.token_sent else "wants credentials, and none were sent"})
+    return by_subject(
+        "http-authentication-required",
+        pairs,
+        lambda fault, leg: {
+            **_facts(fault, leg),
+            "how": _header(leg.response, "www-authenticate") if isinstance(leg.response, Response) else "",
+            "what": "refuses the credentials that were sent" if leg.token_sent else "wants credentials, and none were sent",
+        },
+    )
 
 
 def _about_repository(case: Case, leg: Leg, response: Response) -> bool:
@@ -265,15 +374,34 @@ def _authentication_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     if case.target.kind in ("hub", "none"):
         return [Remedy(do=f"Log in: {facts['host']} serves nothing without credentials.", run="hf auth login", check=again(case))]
-    return [Remedy(do=f"Give your client credentials for {facts['host']} (it asks for: {facts['how'] or 'not said'}), for instance in ~/.netrc, which requests and curl -n read.", run=f"printf 'machine %s login USER password PASSWORD\\n' {shlex.quote(facts['host'])} >> ~/.netrc && chmod 600 ~/.netrc", check=f"curl -nsSI {shlex.quote(facts['url'])}")]
+    return [
+        Remedy(
+            do=f"Give your client credentials for {facts['host']} (it asks for: {facts['how'] or 'not said'}), for instance in ~/.netrc, which requests and curl -n read.",
+            run=f"printf 'machine %s login USER password PASSWORD\\n' {shlex.quote(facts['host'])} >> ~/.netrc && chmod 600 ~/.netrc",
+            check=f"curl -nsSI {shlex.quote(facts['url'])}",
+        )
+    ]
 
 
 # --- what ---------------------------------------------------------------------------------------------------------------------
 
 
 def _repository_missing(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    pairs = [(fault, leg) for fault, leg, response in _refused(case, faults, 401, 404) if case.target.kind == "hub" and _is_hub(case, leg) and _no_repository(case, fault, leg, response)]
-    found = all_in_one("http-repository-missing", pairs, lambda fault, leg: {**_facts(fault, leg), "name": case.target.name, "hub": _base(case, leg), "sent": "with a token" if leg.token_sent else "without a token"})
+    pairs = [
+        (fault, leg)
+        for fault, leg, response in _refused(case, faults, 401, 404)
+        if case.target.kind == "hub" and _is_hub(case, leg) and _no_repository(case, fault, leg, response)
+    ]
+    found = all_in_one(
+        "http-repository-missing",
+        pairs,
+        lambda fault, leg: {
+            **_facts(fault, leg),
+            "name": case.target.name,
+            "hub": _base(case, leg),
+            "sent": "with a token" if leg.token_sent else "without a token",
+        },
+    )
     return [Finding(cause=item.cause, subjects=(_repository(case),), claims=item.claims, facts=item.facts) for item in found]
 
 
@@ -291,23 +419,47 @@ def _repository_missing_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     login = [] if facts["token"] else [Remedy(do="If it is private, log in with an account that may read it.", run="hf auth login", check=again(case))]
     mirror = f" You ask {facts['hub']} (HF_ENDPOINT): a mirror may lack it." if case.environment.endpoint else ""
-    return [Remedy(do=f"Check the spelling of {facts['name']} (upper and lower case count), on {facts['hub']}.{mirror}", check=f"hf download {shlex.quote(facts['name'])} --dry-run"), *login]
+    return [
+        Remedy(
+            do=f"Check the spelling of {facts['name']} (upper and lower case count), on {facts['hub']}.{mirror}",
+            check=f"hf download {shlex.quote(facts['name'])} --dry-run",
+        ),
+        *login,
+    ]
 
 
 def _revision_missing(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = [(fault, leg) for fault, leg, response in _refused(case, faults, 404) if _header(response, "x-error-code") == "RevisionNotFound"]
-    found = all_in_one("http-revision-missing", pairs, lambda fault, leg: {**_facts(fault, leg), "name": case.target.name, "revision": case.target.revision, "hub": _base(case, leg)})
+    found = all_in_one(
+        "http-revision-missing",
+        pairs,
+        lambda fault, leg: {**_facts(fault, leg), "name": case.target.name, "revision": case.target.revision, "hub": _base(case, leg)},
+    )
     return [Finding(cause=item.cause, subjects=(_repository(case),), claims=item.claims, facts=item.facts) for item in found]
 
 
 def _revision_missing_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    return [Remedy(do=f"Look which branches, tags and commits {facts['name']} has, and name one of them (or leave the revision out for “main”).", run=f"python -c {shlex.quote('from huggingface_hub import list_repo_refs as l; print(l(' + repr(facts['name']) + '))')}", check=again(case))]
+    return [
+        Remedy(
+            do=f"Look which branches, tags and commits {facts['name']} has, and name one of them (or leave the revision out for “main”).",
+            run=f"python -c {shlex.quote('from huggingface_hub import list_repo_refs as l; print(l(' + repr(facts['name']) + '))')}",
+            check=again(case),
+        )
+    ]
 
 
 def _file_missing(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = [(fault, leg) for fault, leg, _ in _refused(case, faults, 404, 410)]
-    return by_subject("http-file-missing", pairs, lambda fault, leg: {**_facts(fault, leg), "file": _path(case, fault) or leg.url, "gone": "was there and has been removed (410)" if leg.response and leg.response.status == 410 else "is not there (404)"})
+    return by_subject(
+        "http-file-missing",
+        pairs,
+        lambda fault, leg: {
+            **_facts(fault, leg),
+            "file": _path(case, fault) or leg.url,
+            "gone": "was there and has been removed (410)" if leg.response and leg.response.status == 410 else "is not there (404)",
+        },
+    )
 
 
 def _path(case: Case, fault: Fault) -> str:
@@ -323,15 +475,30 @@ def _file_missing_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 def _page(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = [(fault, leg) for step in ("body", "response") for fault, leg in on_legs(case, faults, step, "page", "page-head", "not-json")]
-    return by_subject("http-html-instead-of-file", pairs, lambda fault, leg: {**_facts(fault, leg), "content": (leg.body.content if leg.body else "") or "page", "blob": "yes" if "/blob/" in leg.url else ""})
+    return by_subject(
+        "http-html-instead-of-file",
+        pairs,
+        lambda fault, leg: {**_facts(fault, leg), "content": (leg.body.content if leg.body else "") or "page", "blob": "yes" if "/blob/" in leg.url else ""},
+    )
 
 
 def _page_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     if facts["blob"]:
         url = facts["url"].replace("/blob/", "/resolve/", 1) if "github.com" not in facts["host"] else facts["url"].replace("/blob/", "/raw/", 1)
-        return [Remedy(do="That is the address of the page about the file. The file itself is at:", run=f"curl -sSLO {shlex.quote(url)}", check=f"curl -sSLI {shlex.quote(url)}")]
-    return [Remedy(do=f"Open {facts['url']} in a browser: a sign-in or consent page, a block page, or the link of a page instead of the file's. Take the direct link of the file.", check=f"curl -sSL {shlex.quote(facts['url'])} | head -c 200")]
+        return [
+            Remedy(
+                do="That is the address of the page about the file. The file itself is at:",
+                run=f"curl -sSLO {shlex.quote(url)}",
+                check=f"curl -sSLI {shlex.quote(url)}",
+            )
+        ]
+    return [
+        Remedy(
+            do=f"Open {facts['url']} in a browser: a sign-in or consent page, a block page, or the link of a page instead of the file's. Take the direct link of the file.",
+            check=f"curl -sSL {shlex.quote(facts['url'])} | head -c 200",
+        )
+    ]
 
 
 # --- how ----------------------------------------------------------------------------------------------------------------------
@@ -351,8 +518,16 @@ def _method_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     name = case.target.name or "ORG/NAME"
     return [
-        Remedy(do=f"Ask your network's admin to let HEAD requests to {facts['host']} pass: the client begins with one and never tries GET.", check=f"curl -sSI {shlex.quote(facts['url'])}"),
-        Remedy(do=f"Meanwhile fetch the files by GET and load {name} from that folder.", run=f"mkdir -p model && cd model && curl -sSLO {shlex.quote(facts['url'])}", check="ls -l", proof="seen"),
+        Remedy(
+            do=f"Ask your network's admin to let HEAD requests to {facts['host']} pass: the client begins with one and never tries GET.",
+            check=f"curl -sSI {shlex.quote(facts['url'])}",
+        ),
+        Remedy(
+            do=f"Meanwhile fetch the files by GET and load {name} from that folder.",
+            run=f"mkdir -p model && cd model && curl -sSLO {shlex.quote(facts['url'])}",
+            check="ls -l",
+            proof="seen",
+        ),
     ]
 
 
@@ -369,16 +544,30 @@ def _loop(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 def _loop_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     setting = " Check HF_ENDPOINT (http or https, with or without www)." if case.environment.endpoint else ""
-    return [Remedy(do=f"Report it to whoever runs {facts['host']}, with this chain: {facts['chain']}.{setting} Use another URL or mirror meanwhile.", check=f"curl -sSIL --max-redirs 12 {shlex.quote(facts['url'])}")]
+    return [
+        Remedy(
+            do=f"Report it to whoever runs {facts['host']}, with this chain: {facts['chain']}.{setting} Use another URL or mirror meanwhile.",
+            check=f"curl -sSIL --max-redirs 12 {shlex.quote(facts['url'])}",
+        )
+    ]
 
 
 def _metadata(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    return by_subject("http-metadata-missing", on_legs(case, faults, "response", "metadata"), lambda fault, leg: {**_facts(fault, leg), "missing": next((item.seen.removeprefix("without ") for item in fault.evidence), "")})
+    return by_subject(
+        "http-metadata-missing",
+        on_legs(case, faults, "response", "metadata"),
+        lambda fault, leg: {**_facts(fault, leg), "missing": next((item.seen.removeprefix("without ") for item in fault.evidence), "")},
+    )
 
 
 def _metadata_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    return [Remedy(do=f"Use a hub or mirror that passes the headers {facts['missing']} on (or have the proxy in front of {facts['host']} let them through): the client refuses files without them.", check=f"curl -sSI {shlex.quote(facts['url'])}")]
+    return [
+        Remedy(
+            do=f"Use a hub or mirror that passes the headers {facts['missing']} on (or have the proxy in front of {facts['host']} let them through): the client refuses files without them.",
+            check=f"curl -sSI {shlex.quote(facts['url'])}",
+        )
+    ]
 
 
 def _server_error(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
@@ -399,11 +588,20 @@ def _forbidden(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 
 def _forbidden_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    return [Remedy(do=f"{facts['host']} itself refuses this: a link that has expired (fetch a fresh one), missing rights, or a country it does not serve. Ask its owner, with the request id in the evidence.", check=f"curl -sSI {shlex.quote(facts['url'])}")]
+    return [
+        Remedy(
+            do=f"{facts['host']} itself refuses this: a link that has expired (fetch a fresh one), missing rights, or a country it does not serve. Ask its owner, with the request id in the evidence.",
+            check=f"curl -sSI {shlex.quote(facts['url'])}",
+        )
+    ]
 
 
 def _rejected(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    pairs = [(fault, leg) for fault, leg, response in _refused(case, faults) if isinstance(response.status, int) and 400 <= response.status < 500 and response.status != 407]
+    pairs = [
+        (fault, leg)
+        for fault, leg, response in _refused(case, faults)
+        if isinstance(response.status, int) and 400 <= response.status < 500 and response.status != 407
+    ]
     return by_subject("http-request-rejected", pairs, lambda fault, leg: {**_facts(fault, leg), "advice": _advice(leg)})
 
 
@@ -433,7 +631,11 @@ def _no_response(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 
     def facts(fault: Fault, leg: Leg) -> dict[str, str]:
         assert isinstance(leg.response, Response)
-        how = {"silent": f"does not answer ({leg.response.seconds:.0f} s)", "closed": "closes the connection without an answer", "reset": "resets the connection without an answer"}
+        how = {
+            "silent": f"does not answer ({leg.response.seconds:.0f} s)",
+            "closed": "closes the connection without an answer",
+            "reset": "resets the connection without an answer",
+        }
         return {**_facts(fault, leg), "how": how[fault.code]}
 
     return by_subject("http-no-response", pairs, facts)
@@ -441,8 +643,19 @@ def _no_response(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 
 def _no_response_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    more = [Remedy(do="If the host is only slow, give the client more time.", run="export HF_HUB_ETAG_TIMEOUT=60 HF_HUB_DOWNLOAD_TIMEOUT=60", check=again(case))] if case.target.kind == "hub" else []
-    return [Remedy(do=f"{facts['host']} takes the request and {facts['how']}: try again in a few minutes; if it works from another network, a filter here swallows it: ask this network's admin.", check=f"curl -sSI -m 30 {shlex.quote(facts['url'])}"), *more, *offline_remedy(case)]
+    more = (
+        [Remedy(do="If the host is only slow, give the client more time.", run="export HF_HUB_ETAG_TIMEOUT=60 HF_HUB_DOWNLOAD_TIMEOUT=60", check=again(case))]
+        if case.target.kind == "hub"
+        else []
+    )
+    return [
+        Remedy(
+            do=f"{facts['host']} takes the request and {facts['how']}: try again in a few minutes; if it works from another network, a filter here swallows it: ask this network's admin.",
+            check=f"curl -sSI -m 30 {shlex.quote(facts['url'])}",
+        ),
+        *more,
+        *offline_remedy(case),
+    ]
 
 
 def _invalid(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
@@ -457,7 +670,12 @@ def _invalid(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 
 def _invalid_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    return [Remedy(do=f"Look what listens at {facts['host']}:{facts['port']} (it answered: {facts['said']}): another service, TLS on a plain port (then write https://), or a broken proxy in front of it.", check=f"curl -sSv -m 10 {shlex.quote(facts['url'])} -o /dev/null")]
+    return [
+        Remedy(
+            do=f"Look what listens at {facts['host']}:{facts['port']} (it answered: {facts['said']}): another service, TLS on a plain port (then write https://), or a broken proxy in front of it.",
+            check=f"curl -sSv -m 10 {shlex.quote(facts['url'])} -o /dev/null",
+        )
+    ]
 
 
 def _ranges(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
@@ -466,30 +684,212 @@ def _ranges(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 
 def _ranges_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    return [Remedy(do=f"Expect to start over after a cut, or use a mirror that honours ranges: {facts['host']} sends the whole file whatever part is asked for.", check=f"curl -sS -r 0-99 -o /dev/null -w '%{{http_code}}\\n' {shlex.quote(facts['url'])}")]
+    return [
+        Remedy(
+            do=f"Expect to start over after a cut, or use a mirror that honours ranges: {facts['host']} sends the whole file whatever part is asked for.",
+            check=f"curl -sS -r 0-99 -o /dev/null -w '%{{http_code}}\\n' {shlex.quote(facts['url'])}",
+        )
+    ]
 
 
 CAUSES = (
-    Cause(id="http-captive-portal", owner=("network",), title="This network wants a sign-in first: {host} is answered by {page}", why="Requests are redirected to a foreign page until somebody signs in. Encrypted requests fail in strange ways meanwhile.", recognise=_portal, remedies=_portal_remedies, lab="http-captive-portal"),
-    Cause(id="http-quota-exceeded", owner=("server",), title="The download quota for this file at {host} is spent", why="The host sends a page or an error about its quota in place of the file.", recognise=_quota, remedies=_quota_remedies, lab="http-quota-exceeded"),
-    Cause(id="http-blocked-by-filter", owner=("network",), title="A filter{by} answers in place of {host} ({status})", why="The answer lacks the headers that {host} always sends: something between blocks it by policy.{page} A client reads it as a wrong token or a missing file.", recognise=_blocked, remedies=_blocked_remedies, lab="http-blocked-by-filter"),
-    Cause(id="http-legally-blocked", owner=("server",), title="{host} withholds this for legal reasons (451)", why="The origin itself says so.{page}", recognise=_legally, remedies=_legally_remedies, lab="http-legally-blocked"),
-    Cause(id="http-rate-limited", owner=("you",), title="{host} allows no more requests from here for {wait} (429)", why="Too many requests came from this address or account within the host's window.", recognise=_rate_limited, remedies=_rate_limited_remedies, lab="http-rate-limited"),
-    Cause(id="http-token-rejected", owner=("you",), title="The hub rejects the token from {source} (401)", why="The token is invalid or expired, and a bad token fails even what needs none.{public}", recognise=_token_rejected, remedies=_token_rejected_remedies, lab="http-token-rejected"),
-    Cause(id="http-gated", owner=("you",), title="{name} is gated: its terms have to be accepted first, and {state}", why="The hub says that this repository exists and is open only to accounts that accepted its terms.", recognise=_gated, remedies=_gated_remedies, lab="http-gated"),
-    Cause(id="http-token-scope", owner=("you",), title="The token from {source} is valid but may not read {name} (403)", why="The hub knows the token (whoami works) and refuses this repository: a fine-grained token without that right, or an account without access.", recognise=_token_scope, remedies=_token_scope_remedies, lab="http-token-scope"),
-    Cause(id="http-authentication-required", owner=("you",), title="{host} {what} (401)", why="It asks for: {how}.", recognise=_authentication, remedies=_authentication_remedies, lab="http-authentication-required"),
-    Cause(id="http-repository-missing", owner=("you",), title="{hub} has no repository {name}, or it is private and hidden (asked {sent})", why="The hub answers {status}. It says the same for what does not exist and for what this account may not see.", recognise=_repository_missing, remedies=_repository_missing_remedies, lab="http-repository-missing"),
-    Cause(id="http-revision-missing", owner=("you",), title="{name} has no revision “{revision}”", why="The repository is there; no branch, tag or commit has that name.", recognise=_revision_missing, remedies=_revision_missing_remedies, lab="http-revision-missing"),
-    Cause(id="http-file-missing", owner=("you", "author"), title="{file} {gone} at {host}", why="The host answers, and has no such file at {url}.", recognise=_file_missing, remedies=_file_missing_remedies, lab="http-file-missing"),
-    Cause(id="http-html-instead-of-file", owner=("server", "network"), title="{host} sends a web page where a file is due", why="The answer to {url} is a page with status {status}.{page} A client saves it under the file's name, and the loader fails much later.", recognise=_page, remedies=_page_remedies, lab="http-html-instead-of-file"),
-    Cause(id="http-method-blocked", owner=("network",), title="HEAD requests to {host} are blocked ({answer}), though GET works", why="The hub's client asks HEAD first, for size and digest, and gives up when that fails. Something between allows only GET.", recognise=_method, remedies=_method_remedies, lab="http-method-blocked"),
-    Cause(id="http-redirect-loop", owner=("server",), title="The redirects of {host} do not end", why="After {count} requests the last answer still points on, to {location}.", recognise=_loop, remedies=_loop_remedies, lab="http-redirect-loop"),
-    Cause(id="http-metadata-missing", owner=("server",), title="{host} answers without headers that the hub's client needs ({missing})", why="Without them the client cannot tell which commit and which bytes it gets, and refuses the file with “not on huggingface.co” or “no ETag”.", recognise=_metadata, remedies=_metadata_remedies, lab="http-metadata-missing"),
-    Cause(id="http-server-error", owner=("server",), title="{host} answers {status}", why="The host itself has trouble.{page} Nothing on this machine is at fault.", recognise=_server_error, remedies=_server_error_remedies, lab="http-server-error"),
-    Cause(id="http-forbidden", owner=("server",), title="{host} refuses access ({status})", why="The refusal comes from the host itself.{page}", recognise=_forbidden, remedies=_forbidden_remedies, lab="http-forbidden"),
-    Cause(id="http-request-rejected", owner=("server",), title="{host} rejects the request ({status})", why="It answered {method} {url} so.{page}", recognise=_rejected, remedies=_rejected_remedies, lab="http-request-rejected"),
-    Cause(id="http-no-response", owner=("server", "network"), title="{host} takes the request and {how}", why="The connection (and TLS, where it is due) stands, the request was sent, and no answer begins.", recognise=_no_response, remedies=_no_response_remedies, lab="http-no-response"),
-    Cause(id="http-invalid-response", owner=("server", "network"), title="What answers at {host}:{port} is not valid HTTP", why="It sent: {said}.", recognise=_invalid, remedies=_invalid_remedies, lab="http-invalid-response"),
-    Cause(id="http-range-unsupported", owner=("server",), severity="warning", title="{host} does not honour ranges, so a download that is cut starts over", why="A request for a part of the file was answered with all of it.", recognise=_ranges, remedies=_ranges_remedies, lab="http-range-unsupported"),
+    Cause(
+        id="http-captive-portal",
+        owner=("network",),
+        title="This network wants a sign-in first: {host} is answered by {page}",
+        why="Requests are redirected to a foreign page until somebody signs in. Encrypted requests fail in strange ways meanwhile.",
+        recognise=_portal,
+        remedies=_portal_remedies,
+        lab="http-captive-portal",
+    ),
+    Cause(
+        id="http-quota-exceeded",
+        owner=("server",),
+        title="The download quota for this file at {host} is spent",
+        why="The host sends a page or an error about its quota in place of the file.",
+        recognise=_quota,
+        remedies=_quota_remedies,
+        lab="http-quota-exceeded",
+    ),
+    Cause(
+        id="http-blocked-by-filter",
+        owner=("network",),
+        title="A filter{by} answers in place of {host} ({status})",
+        why="The answer lacks the headers that {host} always sends: something between blocks it by policy.{page} A client reads it as a wrong token or a missing file.",
+        recognise=_blocked,
+        remedies=_blocked_remedies,
+        lab="http-blocked-by-filter",
+    ),
+    Cause(
+        id="http-legally-blocked",
+        owner=("server",),
+        title="{host} withholds this for legal reasons (451)",
+        why="The origin itself says so.{page}",
+        recognise=_legally,
+        remedies=_legally_remedies,
+        lab="http-legally-blocked",
+    ),
+    Cause(
+        id="http-rate-limited",
+        owner=("you",),
+        title="{host} allows no more requests from here for {wait} (429)",
+        why="Too many requests came from this address or account within the host's window.",
+        recognise=_rate_limited,
+        remedies=_rate_limited_remedies,
+        lab="http-rate-limited",
+    ),
+    Cause(
+        id="http-token-rejected",
+        owner=("you",),
+        title="The hub rejects the token from {source} (401)",
+        why="The token is invalid or expired, and a bad token fails even what needs none.{public}",
+        recognise=_token_rejected,
+        remedies=_token_rejected_remedies,
+        lab="http-token-rejected",
+    ),
+    Cause(
+        id="http-gated",
+        owner=("you",),
+        title="{name} is gated: its terms have to be accepted first, and {state}",
+        why="The hub says that this repository exists and is open only to accounts that accepted its terms.",
+        recognise=_gated,
+        remedies=_gated_remedies,
+        lab="http-gated",
+    ),
+    Cause(
+        id="http-token-scope",
+        owner=("you",),
+        title="The token from {source} is valid but may not read {name} (403)",
+        why="The hub knows the token (whoami works) and refuses this repository: a fine-grained token without that right, or an account without access.",
+        recognise=_token_scope,
+        remedies=_token_scope_remedies,
+        lab="http-token-scope",
+    ),
+    Cause(
+        id="http-authentication-required",
+        owner=("you",),
+        title="{host} {what} (401)",
+        why="It asks for: {how}.",
+        recognise=_authentication,
+        remedies=_authentication_remedies,
+        lab="http-authentication-required",
+    ),
+    Cause(
+        id="http-repository-missing",
+        owner=("you",),
+        title="{hub} has no repository {name}, or it is private and hidden (asked {sent})",
+        why="The hub answers {status}. It says the same for what does not exist and for what this account may not see.",
+        recognise=_repository_missing,
+        remedies=_repository_missing_remedies,
+        lab="http-repository-missing",
+    ),
+    Cause(
+        id="http-revision-missing",
+        owner=("you",),
+        title="{name} has no revision “{revision}”",
+        why="The repository is there; no branch, tag or commit has that name.",
+        recognise=_revision_missing,
+        remedies=_revision_missing_remedies,
+        lab="http-revision-missing",
+    ),
+    Cause(
+        id="http-file-missing",
+        owner=("you", "author"),
+        title="{file} {gone} at {host}",
+        why="The host answers, and has no such file at {url}.",
+        recognise=_file_missing,
+        remedies=_file_missing_remedies,
+        lab="http-file-missing",
+    ),
+    Cause(
+        id="http-html-instead-of-file",
+        owner=("server", "network"),
+        title="{host} sends a web page where a file is due",
+        why="The answer to {url} is a page with status {status}.{page} A client saves it under the file's name, and the loader fails much later.",
+        recognise=_page,
+        remedies=_page_remedies,
+        lab="http-html-instead-of-file",
+    ),
+    Cause(
+        id="http-method-blocked",
+        owner=("network",),
+        title="HEAD requests to {host} are blocked ({answer}), though GET works",
+        why="The hub's client asks HEAD first, for size and digest, and gives up when that fails. Something between allows only GET.",
+        recognise=_method,
+        remedies=_method_remedies,
+        lab="http-method-blocked",
+    ),
+    Cause(
+        id="http-redirect-loop",
+        owner=("server",),
+        title="The redirects of {host} do not end",
+        why="After {count} requests the last answer still points on, to {location}.",
+        recognise=_loop,
+        remedies=_loop_remedies,
+        lab="http-redirect-loop",
+    ),
+    Cause(
+        id="http-metadata-missing",
+        owner=("server",),
+        title="{host} answers without headers that the hub's client needs ({missing})",
+        why="Without them the client cannot tell which commit and which bytes it gets, and refuses the file with “not on huggingface.co” or “no ETag”.",
+        recognise=_metadata,
+        remedies=_metadata_remedies,
+        lab="http-metadata-missing",
+    ),
+    Cause(
+        id="http-server-error",
+        owner=("server",),
+        title="{host} answers {status}",
+        why="The host itself has trouble.{page} Nothing on this machine is at fault.",
+        recognise=_server_error,
+        remedies=_server_error_remedies,
+        lab="http-server-error",
+    ),
+    Cause(
+        id="http-forbidden",
+        owner=("server",),
+        title="{host} refuses access ({status})",
+        why="The refusal comes from the host itself.{page}",
+        recognise=_forbidden,
+        remedies=_forbidden_remedies,
+        lab="http-forbidden",
+    ),
+    Cause(
+        id="http-request-rejected",
+        owner=("server",),
+        title="{host} rejects the request ({status})",
+        why="It answered {method} {url} so.{page}",
+        recognise=_rejected,
+        remedies=_rejected_remedies,
+        lab="http-request-rejected",
+    ),
+    Cause(
+        id="http-no-response",
+        owner=("server", "network"),
+        title="{host} takes the request and {how}",
+        why="The connection (and TLS, where it is due) stands, the request was sent, and no answer begins.",
+        recognise=_no_response,
+        remedies=_no_response_remedies,
+        lab="http-no-response",
+    ),
+    Cause(
+        id="http-invalid-response",
+        owner=("server", "network"),
+        title="What answers at {host}:{port} is not valid HTTP",
+        why="It sent: {said}.",
+        recognise=_invalid,
+        remedies=_invalid_remedies,
+        lab="http-invalid-response",
+    ),
+    Cause(
+        id="http-range-unsupported",
+        owner=("server",),
+        severity="warning",
+        title="{host} does not honour ranges, so a download that is cut starts over",
+        why="A request for a part of the file was answered with all of it.",
+        recognise=_ranges,
+        remedies=_ranges_remedies,
+        lab="http-range-unsupported",
+    ),
 )

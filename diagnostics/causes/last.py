@@ -11,11 +11,24 @@ def _timed_out(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     if not claims:
         return []
     waited = "; ".join(dict.fromkeys(item.seen for fault in claims for item in fault.evidence[:1]))
-    return [Finding(cause="survey-timed-out", subjects=tuple(dict.fromkeys(fault.subject for fault in claims)), claims=claims, facts={"waited": waited, "budget": f"{case.budget_seconds:.0f}"})]
+    return [
+        Finding(
+            cause="survey-timed-out",
+            subjects=tuple(dict.fromkeys(fault.subject for fault in claims)),
+            claims=claims,
+            facts={"waited": waited, "budget": f"{case.budget_seconds:.0f}"},
+        )
+    ]
 
 
 def _timed_out_remedies(finding: Finding, case: Case) -> list[Remedy]:
-    return [Remedy(do=f"Give the survey more time; if it waits for {finding.facts['waited']} again, look at that host or disk.", run=again(case) + f" --diagnose-timeout {max(60, int(case.budget_seconds) * 3)}", check=again(case))]
+    return [
+        Remedy(
+            do=f"Give the survey more time; if it waits for {finding.facts['waited']} again, look at that host or disk.",
+            run=again(case) + f" --diagnose-timeout {max(60, int(case.budget_seconds) * 3)}",
+            check=again(case),
+        )
+    ]
 
 
 def _unexplained(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
@@ -24,16 +37,42 @@ def _unexplained(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     for fault in faults:
         groups.setdefault((fault.step, fault.code), []).append(fault)
     return [
-        Finding(cause="unexplained", subjects=tuple(dict.fromkeys(fault.subject for fault in group)), claims=tuple(group), facts={"step": step, "code": code, "subject": group[0].subject.name})
+        Finding(
+            cause="unexplained",
+            subjects=tuple(dict.fromkeys(fault.subject for fault in group)),
+            claims=tuple(group),
+            facts={"step": step, "code": code, "subject": group[0].subject.name},
+        )
         for (step, code), group in groups.items()
     ]
 
 
 def _unexplained_remedies(finding: Finding, case: Case) -> list[Remedy]:
-    return [Remedy(do="Report it to the maintainers of pytest-diagnostics with report.json attached: it holds everything that was seen, and no secret.", check=again(case))]
+    return [
+        Remedy(
+            do="Report it to the maintainers of pytest-diagnostics with report.json attached: it holds everything that was seen, and no secret.",
+            check=again(case),
+        )
+    ]
 
 
 CAUSES = (
-    Cause(id="survey-timed-out", owner=("network",), title="Looking did not end within {budget} s: still waiting for {waited}", why="A probe ran out of the budget, and nothing that was seen explains why.", recognise=_timed_out, remedies=_timed_out_remedies, lab="survey-timed-out"),
-    Cause(id="unexplained", owner=("author",), title="Something is wrong at {subject} ({step}: {code}) that no known cause explains", why="A check found a fault, with the evidence below, and no entry of the catalogue fits it. That is a gap in our catalogue.", recognise=_unexplained, remedies=_unexplained_remedies, lab=Unseen("unsupported", "by definition nothing known provokes it; hand-made faults in the tests do")),
+    Cause(
+        id="survey-timed-out",
+        owner=("network",),
+        title="Looking did not end within {budget} s: still waiting for {waited}",
+        why="A probe ran out of the budget, and nothing that was seen explains why.",
+        recognise=_timed_out,
+        remedies=_timed_out_remedies,
+        lab="survey-timed-out",
+    ),
+    Cause(
+        id="unexplained",
+        owner=("author",),
+        title="Something is wrong at {subject} ({step}: {code}) that no known cause explains",
+        why="A check found a fault, with the evidence below, and no entry of the catalogue fits it. That is a gap in our catalogue.",
+        recognise=_unexplained,
+        remedies=_unexplained_remedies,
+        lab=Unseen("unsupported", "by definition nothing known provokes it; hand-made faults in the tests do"),
+    ),
 )

@@ -38,7 +38,18 @@ def _offline(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     if any(leg.route.kind != "direct" for leg in ends):
         return []
     claims = tuple(fault for fault in faults if fault.step in ("resolution", "connection") and fault.code in ("failed", "unreachable"))
-    return [Finding(cause="network-offline", subjects=(Subject(kind="machine", name="network"),), claims=claims, facts={"hosts": ", ".join(dict.fromkeys(leg.host for leg in ends))})] if claims else []
+    return (
+        [
+            Finding(
+                cause="network-offline",
+                subjects=(Subject(kind="machine", name="network"),),
+                claims=claims,
+                facts={"hosts": ", ".join(dict.fromkeys(leg.host for leg in ends))},
+            )
+        ]
+        if claims
+        else []
+    )
 
 
 def _no_way(leg: Leg) -> bool:
@@ -57,7 +68,13 @@ def _offline_remedies(finding: Finding, case: Case) -> list[Remedy]:
         "kaggle": "Turn the notebook's setting Internet on, or attach the model as an input.",
         "kubernetes": "Check the pod's NetworkPolicy, or bring the model with an init container or a volume.",
     }
-    return [Remedy(do=where.get(container, "Connect this machine to a network, or bring the files another way (download on a connected machine, copy the cache)."), check="ip route"), *offline_remedy(case)]
+    return [
+        Remedy(
+            do=where.get(container, "Connect this machine to a network, or bring the files another way (download on a connected machine, copy the cache)."),
+            check="ip route",
+        ),
+        *offline_remedy(case),
+    ]
 
 
 # --- dns-wrong-address --------------------------------------------------------------------------------------------------------
@@ -68,7 +85,11 @@ def _wrong_address(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     for fault, leg in on_legs(case, faults, "resolution", "wrong-address"):
         resolution = leg.resolution
         assert isinstance(resolution, Resolution)
-        facts = {"host": leg.host, "address": ", ".join(address.ip for address in resolution.addresses), "source": "the hosts file" if resolution.hosts_file else "the resolver"}
+        facts = {
+            "host": leg.host,
+            "address": ", ".join(address.ip for address in resolution.addresses),
+            "source": "the hosts file" if resolution.hosts_file else "the resolver",
+        }
         found.append(Finding(cause="dns-wrong-address", subjects=(fault.subject,), claims=of_leg(faults, fault), facts=facts))
     return _merged(found)
 
@@ -86,8 +107,19 @@ def _merged(findings: list[Finding]) -> list[Finding]:
 def _wrong_address_remedies(finding: Finding, case: Case) -> list[Remedy]:
     host = finding.facts["host"]
     if finding.facts["source"] == "the hosts file":
-        return [Remedy(do=f"Remove the line for {host} from the hosts file (/etc/hosts, or C:\\Windows\\System32\\drivers\\etc\\hosts).", run=f"grep -n {shlex.quote(host)} /etc/hosts", check=f"getent hosts {shlex.quote(host)}")]
-    return [Remedy(do=f"The resolver sends {host} to {finding.facts['address']}: a sinkhole or block list. Ask whoever runs it (Pi-hole, company DNS) to allow {host}, or use another resolver.", check=f"getent hosts {shlex.quote(host)}")]
+        return [
+            Remedy(
+                do=f"Remove the line for {host} from the hosts file (/etc/hosts, or C:\\Windows\\System32\\drivers\\etc\\hosts).",
+                run=f"grep -n {shlex.quote(host)} /etc/hosts",
+                check=f"getent hosts {shlex.quote(host)}",
+            )
+        ]
+    return [
+        Remedy(
+            do=f"The resolver sends {host} to {finding.facts['address']}: a sinkhole or block list. Ask whoever runs it (Pi-hole, company DNS) to allow {host}, or use another resolver.",
+            check=f"getent hosts {shlex.quote(host)}",
+        )
+    ]
 
 
 # --- resolvers ----------------------------------------------------------------------------------------------------------------
@@ -101,7 +133,12 @@ def _not_configured(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 
 
 def _not_configured_remedies(finding: Finding, case: Case) -> list[Remedy]:
-    return [Remedy(do="Name a resolver in /etc/resolv.conf (a line “nameserver ADDRESS”; ask your network's admin for the address). In a container give it one with --dns ADDRESS.", check=f"getent hosts {shlex.quote(finding.facts['host'])}")]
+    return [
+        Remedy(
+            do="Name a resolver in /etc/resolv.conf (a line “nameserver ADDRESS”; ask your network's admin for the address). In a container give it one with --dns ADDRESS.",
+            check=f"getent hosts {shlex.quote(finding.facts['host'])}",
+        )
+    ]
 
 
 def _server_unreachable(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
@@ -115,7 +152,14 @@ def _server_unreachable(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     servers = ", ".join(case.resolvers or ())
     subjects = tuple(Subject(kind="resolver", name=server) for server in case.resolvers or ())
     hosts = ", ".join(dict.fromkeys(leg.host for _, leg in pairs))
-    return [Finding(cause="dns-server-unreachable", subjects=subjects, claims=tuple(fault for fault, _ in pairs), facts={"servers": servers, "hosts": hosts, "host": pairs[0][1].host})]
+    return [
+        Finding(
+            cause="dns-server-unreachable",
+            subjects=subjects,
+            claims=tuple(fault for fault, _ in pairs),
+            facts={"servers": servers, "hosts": hosts, "host": pairs[0][1].host},
+        )
+    ]
 
 
 def _server_unreachable_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -123,13 +167,21 @@ def _server_unreachable_remedies(finding: Finding, case: Case) -> list[Remedy]:
     container = platform.container if isinstance(platform, Platform) else ""
     hint = " In a container, start it with --dns ADDRESS, or repair the host's resolver." if container in ("docker", "podman") else ""
     return [
-        Remedy(do=f"The resolver {finding.facts['servers']} (from /etc/resolv.conf) does not answer. Connect the VPN it belongs to, correct the address, or ask your network's admin.{hint}", run="cat /etc/resolv.conf", check=f"getent hosts {shlex.quote(finding.facts['host'])}"),
+        Remedy(
+            do=f"The resolver {finding.facts['servers']} (from /etc/resolv.conf) does not answer. Connect the VPN it belongs to, correct the address, or ask your network's admin.{hint}",
+            run="cat /etc/resolv.conf",
+            check=f"getent hosts {shlex.quote(finding.facts['host'])}",
+        ),
         *offline_remedy(case),
     ]
 
 
 def _server_failure(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    pairs = [(fault, leg) for fault, leg, resolution in _unresolved(case, faults) if _rcodes(resolution) and _rcodes(resolution) <= FAILED_RCODES and not proxy_that_works(leg)]
+    pairs = [
+        (fault, leg)
+        for fault, leg, resolution in _unresolved(case, faults)
+        if _rcodes(resolution) and _rcodes(resolution) <= FAILED_RCODES and not proxy_that_works(leg)
+    ]
 
     def facts(fault: Fault, leg: Leg) -> dict[str, str]:
         assert isinstance(leg.resolution, Resolution)
@@ -149,14 +201,20 @@ def _server_failure_remedies(finding: Finding, case: Case) -> list[Remedy]:
         do = f"{facts['server']} refuses to answer this machine about {facts['host']}: a policy, or a resolver for other networks. Ask whoever runs it, or use the resolver your network hands out."
     else:
         do = f"{facts['server']} could not find out about {facts['host']} ({facts['rcode']}). Try again in a minute; if it stays, report it to whoever runs the resolver, or use another."
-    return [Remedy(do=do + (f" It says: {facts['extended']}." if facts["extended"] else ""), check=f"getent hosts {shlex.quote(facts['host'])}"), *offline_remedy(case)]
+    return [
+        Remedy(do=do + (f" It says: {facts['extended']}." if facts["extended"] else ""), check=f"getent hosts {shlex.quote(facts['host'])}"),
+        *offline_remedy(case),
+    ]
 
 
 def _no_address(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = [
         (fault, leg)
         for fault, leg, resolution in _unresolved(case, faults)
-        if "NOERROR" in _rcodes(resolution) and not any(answer.addresses for answer in _answers(resolution)) or not _rcodes(resolution) and resolution.error in ("EAI_NODATA", "EAI_ADDRFAMILY")
+        if ("NOERROR" in _rcodes(resolution)
+        and not any(answer.addresses for answer in _answers(resolution)))
+        or (not _rcodes(resolution)
+        and resolution.error in ("EAI_NODATA", "EAI_ADDRFAMILY"))
         if fault.subject.kind != "proxy" and not proxy_that_works(leg)
     ]
     return by_subject("dns-no-address", pairs, lambda fault, leg: {"host": leg.host})
@@ -164,20 +222,30 @@ def _no_address(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 
 def _no_address_remedies(finding: Finding, case: Case) -> list[Remedy]:
     host = finding.facts["host"]
-    return [Remedy(do=f"{host} exists but has no address here. Check its spelling; if it is right, ask your network's admin whether the resolver filters it, or use another resolver.", check=f"getent ahosts {shlex.quote(host)}")]
+    return [
+        Remedy(
+            do=f"{host} exists but has no address here. Check its spelling; if it is right, ask your network's admin whether the resolver filters it, or use another resolver.",
+            check=f"getent ahosts {shlex.quote(host)}",
+        )
+    ]
 
 
 def _name_unknown(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = [
         (fault, leg)
         for fault, leg, resolution in _unresolved(case, faults)
-        if "NXDOMAIN" in _rcodes(resolution) or not _rcodes(resolution) and resolution.error in ("EAI_NONAME", "IDNA")
+        if "NXDOMAIN" in _rcodes(resolution) or (not _rcodes(resolution) and resolution.error in ("EAI_NONAME", "IDNA"))
         if fault.subject.kind != "proxy" and not proxy_that_works(leg)
     ]
 
     def facts(fault: Fault, leg: Leg) -> dict[str, str]:
         near = difflib.get_close_matches(leg.host.lower(), [host for host in known_hosts() if host != leg.host.lower()], 1, 0.8)
-        return {"host": leg.host, "near": near[0] if near else "", "servers": ", ".join(case.resolvers or ()), "later": "yes" if first_hop_fine(case, fault) else ""}
+        return {
+            "host": leg.host,
+            "near": near[0] if near else "",
+            "servers": ", ".join(case.resolvers or ()),
+            "later": "yes" if first_hop_fine(case, fault) else "",
+        }
 
     return by_subject("dns-name-unknown", pairs, facts)
 
@@ -186,7 +254,9 @@ def _name_unknown_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     meant = f" Did you mean {facts['near']}?" if facts["near"] else ""
     setting = " It comes from HF_ENDPOINT." if case.environment.endpoint and facts["host"] in case.environment.endpoint.value else ""
-    admin = f" If the spelling is right, this network's resolver ({facts['servers']}) hides it: ask its admin to allow {facts['host']}." if facts["servers"] else ""
+    admin = (
+        f" If the spelling is right, this network's resolver ({facts['servers']}) hides it: ask its admin to allow {facts['host']}." if facts["servers"] else ""
+    )
     return [Remedy(do=f"Check the spelling of {facts['host']}.{meant}{setting}{admin}", check=f"getent hosts {shlex.quote(facts['host'])}")]
 
 
@@ -204,7 +274,11 @@ def _slow(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 
 def _slow_remedies(finding: Finding, case: Case) -> list[Remedy]:
     silent = finding.facts["silent"]
-    do = f"Move the resolver that does not answer ({silent}) out of /etc/resolv.conf or behind the one that does." if silent else "Ask whoever runs the resolver, or put a faster one first in /etc/resolv.conf; “options timeout:1 attempts:2” there shortens the wait."
+    do = (
+        f"Move the resolver that does not answer ({silent}) out of /etc/resolv.conf or behind the one that does."
+        if silent
+        else "Ask whoever runs the resolver, or put a faster one first in /etc/resolv.conf; “options timeout:1 attempts:2” there shortens the wait."
+    )
     return [Remedy(do=do, run="cat /etc/resolv.conf", check=again(case))]
 
 

@@ -41,7 +41,14 @@ def _without_proxy(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     if facts.get("direct") != "works" or not facts.get("variable"):
         return []
-    return [Remedy(do=f"Or go without the proxy: {facts['host']} answers directly from here.", run=f"unset {shlex.quote(facts['variable'])}", check=again(case), proof="seen")]
+    return [
+        Remedy(
+            do=f"Or go without the proxy: {facts['host']} answers directly from here.",
+            run=f"unset {shlex.quote(facts['variable'])}",
+            check=again(case),
+            proof="seen",
+        )
+    ]
 
 
 # --- proxy-bypassed -----------------------------------------------------------------------------------------------------------
@@ -54,7 +61,13 @@ def _bypassed(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         if leg and leg.route.bypassed_by and fault.step in ("resolution", "connection", "handshake") and works(leg, f"proxy:{leg.route.variable}"):
             claims = of_leg(faults, fault)
             names = ", ".join(variable.name for variable in case.environment.no_proxy if leg.route.bypassed_by in variable.value)
-            facts = {"host": leg.host, "entry": leg.route.bypassed_by, "no_proxy": names or "NO_PROXY", "variable": leg.route.variable, "proxy": leg.route.proxy}
+            facts = {
+                "host": leg.host,
+                "entry": leg.route.bypassed_by,
+                "no_proxy": names or "NO_PROXY",
+                "variable": leg.route.variable,
+                "proxy": leg.route.proxy,
+            }
             found.append(Finding(cause="proxy-bypassed", subjects=(Subject(kind="variable", name=names or "NO_PROXY"),), claims=claims, facts=facts))
     return _joined(found)
 
@@ -63,7 +76,15 @@ def _joined(findings: list[Finding]) -> list[Finding]:
     groups: dict[str, list[Finding]] = {}
     for finding in findings:
         groups.setdefault(finding.facts["entry"], []).append(finding)
-    return [Finding(cause=group[0].cause, subjects=group[0].subjects, claims=tuple(dict.fromkeys(fault for finding in group for fault in finding.claims)), facts=group[0].facts) for group in groups.values()]
+    return [
+        Finding(
+            cause=group[0].cause,
+            subjects=group[0].subjects,
+            claims=tuple(dict.fromkeys(fault for finding in group for fault in finding.claims)),
+            facts=group[0].facts,
+        )
+        for group in groups.values()
+    ]
 
 
 def _bypassed_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -80,7 +101,9 @@ def _bypassed_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 def _url_invalid(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     claims = [fault for fault in faults if fault.step == "setting" and fault.code == "proxy-url-invalid"]
-    legs = [(fault, leg) for fault, leg in on_legs(case, faults, "tunnel", "unsupported") if leg.route.problem and leg.route.problem.code == "proxy-url-invalid"]
+    legs = [
+        (fault, leg) for fault, leg in on_legs(case, faults, "tunnel", "unsupported") if leg.route.problem and leg.route.problem.code == "proxy-url-invalid"
+    ]
     names = dict.fromkeys([*(leg.route.variable for _, leg in legs), *(fault.subject.name for fault in claims)])
     found = []
     for name in names:
@@ -88,7 +111,14 @@ def _url_invalid(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         setting = next((setting for setting in case.environment.proxies if setting.variable == name), None)
         problem = next((leg.route.problem for _, leg in legs if leg.route.variable == name), None) or (setting.problem if setting else None)
         value = setting.value if setting else ""
-        found.append(Finding(cause="proxy-url-invalid", subjects=(Subject(kind="variable", name=name),), claims=mine, facts={"variable": name, "value": value, "problem": problem.detail if problem else "", "code": problem.code if problem else ""}))
+        found.append(
+            Finding(
+                cause="proxy-url-invalid",
+                subjects=(Subject(kind="variable", name=name),),
+                claims=mine,
+                facts={"variable": name, "value": value, "problem": problem.detail if problem else "", "code": problem.code if problem else ""},
+            )
+        )
     return found
 
 
@@ -98,13 +128,17 @@ def _url_invalid_remedies(finding: Finding, case: Case) -> list[Remedy]:
         Remedy(
             do=f"Write the value of {name} as http://host:port, or http://user:password@host:port; in user and password percent-encode every character that is no letter or digit (@ is %40, : is %3A, / is %2F, # is %23).",
             run=f"export {name}='http://USER:PASSWORD@HOST:PORT'",
-            check="python -c \"import urllib.request as u; print(sorted(u.getproxies()))\"",
+            check='python -c "import urllib.request as u; print(sorted(u.getproxies()))"',
         )
     ]
 
 
 def _socks(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    pairs = [(fault, leg) for fault, leg in on_legs(case, faults, "tunnel", "unsupported") if leg.route.problem and leg.route.problem.code == "proxy-socks-unsupported"]
+    pairs = [
+        (fault, leg)
+        for fault, leg in on_legs(case, faults, "tunnel", "unsupported")
+        if leg.route.problem and leg.route.problem.code == "proxy-socks-unsupported"
+    ]
     family = case.target.client.family if case.target.client else "requests"
     package = clients.facts(family).socks
     title = clients.title(case.target.client) if case.target.client else family
@@ -114,8 +148,19 @@ def _socks(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 def _socks_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     if facts["package"] in ("none", "builtin", ""):
-        return [Remedy(do=f"{facts['client']} cannot use SOCKS proxies at all. Give it an HTTP proxy in {facts['variable']}, or run a local HTTP-to-SOCKS relay.", check=again(case))]
-    return [Remedy(do=f"Install the SOCKS support of {facts['client']} into the interpreter that downloads.", run=f"python -m pip install {shlex.quote(facts['package'])}", check=f"python -c 'import {'socks' if facts['package'] == 'PySocks' else facts['package']}'")]
+        return [
+            Remedy(
+                do=f"{facts['client']} cannot use SOCKS proxies at all. Give it an HTTP proxy in {facts['variable']}, or run a local HTTP-to-SOCKS relay.",
+                check=again(case),
+            )
+        ]
+    return [
+        Remedy(
+            do=f"Install the SOCKS support of {facts['client']} into the interpreter that downloads.",
+            run=f"python -m pip install {shlex.quote(facts['package'])}",
+            check=f"python -c 'import {'socks' if facts['package'] == 'PySocks' else facts['package']}'",
+        )
+    ]
 
 
 def _scheme_wrong(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
@@ -126,7 +171,14 @@ def _scheme_wrong(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 def _scheme_wrong_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     plain = facts["value"].replace("https://", "http://", 1)
-    return [Remedy(do=f"Write http:// in front of the proxy in {facts['variable']} (also where the variable is HTTPS_PROXY: its name says which targets go through it, not how the proxy is spoken to).", run=export(facts["variable"], plain), check=again(case), proof="seen")]
+    return [
+        Remedy(
+            do=f"Write http:// in front of the proxy in {facts['variable']} (also where the variable is HTTPS_PROXY: its name says which targets go through it, not how the proxy is spoken to).",
+            run=export(facts["variable"], plain),
+            check=again(case),
+            proof="seen",
+        )
+    ]
 
 
 # --- its address --------------------------------------------------------------------------------------------------------------
@@ -140,7 +192,13 @@ def _name_unknown(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 def _name_unknown_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     name = host_port(finding.subjects[0])[0]
-    return [Remedy(do=f"Check the spelling of {name} in {facts['variable']}; a company's proxy usually resolves only inside its network or VPN.", check=f"getent hosts {shlex.quote(name)}"), *_without_proxy(finding, case)]
+    return [
+        Remedy(
+            do=f"Check the spelling of {name} in {facts['variable']}; a company's proxy usually resolves only inside its network or VPN.",
+            check=f"getent hosts {shlex.quote(name)}",
+        ),
+        *_without_proxy(finding, case),
+    ]
 
 
 def _unreachable(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
@@ -148,7 +206,13 @@ def _unreachable(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs += [(fault, leg) for fault, leg, _ in _tunnels(case, faults, "silent") if not works(leg, "proxy-alive") and not _opens_for_others(case, leg)]
 
     def facts(fault: Fault, leg: Leg) -> dict[str, str]:
-        how = {"refused": "refuses the connection", "timed_out": "does not answer", "unreachable": "cannot be reached (no route)", "reset": "resets the connection", "silent": "accepts the connection and then says nothing"}
+        how = {
+            "refused": "refuses the connection",
+            "timed_out": "does not answer",
+            "unreachable": "cannot be reached (no route)",
+            "reset": "resets the connection",
+            "silent": "accepts the connection and then says nothing",
+        }
         return {**_facts(fault, leg), "how": how.get(fault.code, "does not answer")}
 
     return by_subject("proxy-unreachable", pairs, facts)
@@ -174,14 +238,20 @@ def _not_a_proxy(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         tunnel = leg.tunnel
         assert isinstance(tunnel, Tunnel)
         server = next((header.value for header in tunnel.headers if header.name == "server"), "")
-        said = f"“{tunnel.first_bytes}”" if tunnel.outcome == "not_http" and tunnel.first_bytes else f"{tunnel.status} {tunnel.reason}".strip() if tunnel.status else "by closing the connection"
+        said = (
+            f"“{tunnel.first_bytes}”"
+            if tunnel.outcome == "not_http" and tunnel.first_bytes
+            else f"{tunnel.status} {tunnel.reason}".strip()
+            if tunnel.status
+            else "by closing the connection"
+        )
         return {**_facts(fault, leg), "said": said + (f" (Server: {server})" if server else "")}
 
     return by_subject("proxy-not-a-proxy", pairs, facts)
 
 
 def _is_no_proxy(case: Case, leg: Leg, tunnel: Tunnel) -> bool:
-    if tunnel.outcome == "not_http" or tunnel.outcome == "tls_failed" and not works(leg, "plain-proxy"):
+    if tunnel.outcome == "not_http" or (tunnel.outcome == "tls_failed" and not works(leg, "plain-proxy")):
         return True
     if tunnel.outcome in ("closed", "reset"):
         return not _opens_for_others(case, leg)
@@ -191,7 +261,14 @@ def _is_no_proxy(case: Case, leg: Leg, tunnel: Tunnel) -> bool:
 
 def _not_a_proxy_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    return [Remedy(do=f"What listens at {facts['proxy']} is no HTTP proxy (a web server, SSH, a proxy that wants TLS?). Correct host and port in {facts['variable']}.", run=f"export {facts['variable'] or 'HTTPS_PROXY'}=http://HOST:PORT", check=f"curl -sv -m 5 -x {shlex.quote(facts['proxy'])} https://{shlex.quote(facts['host'])}/ -o /dev/null"), *_without_proxy(finding, case)]
+    return [
+        Remedy(
+            do=f"What listens at {facts['proxy']} is no HTTP proxy (a web server, SSH, a proxy that wants TLS?). Correct host and port in {facts['variable']}.",
+            run=f"export {facts['variable'] or 'HTTPS_PROXY'}=http://HOST:PORT",
+            check=f"curl -sv -m 5 -x {shlex.quote(facts['proxy'])} https://{shlex.quote(facts['host'])}/ -o /dev/null",
+        ),
+        *_without_proxy(finding, case),
+    ]
 
 
 # --- its answer ---------------------------------------------------------------------------------------------------------------
@@ -206,7 +283,13 @@ def _auth_required(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         sent = leg.route.credentials
         setting = next((setting for setting in case.environment.proxies if setting.variable == leg.route.variable), None)
         value = setting.value if setting else leg.route.proxy
-        return {**_facts(fault, leg), "schemes": ", ".join(schemes) or "none named", "sent": "yes" if sent else "", "value": value, "state": "refuses the user name and password it was sent" if sent else "wants a user name and password, and none is set"}
+        return {
+            **_facts(fault, leg),
+            "schemes": ", ".join(schemes) or "none named",
+            "sent": "yes" if sent else "",
+            "value": value,
+            "state": "refuses the user name and password it was sent" if sent else "wants a user name and password, and none is set",
+        }
 
     findings = by_subject("proxy-auth-required", pairs, facts)
     return [Finding(cause=item.cause, subjects=(Subject(kind="proxy", name=item.facts["proxy"]),), claims=item.claims, facts=item.facts) for item in findings]
@@ -221,7 +304,13 @@ def _auth_required_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     name = facts["variable"] or "HTTPS_PROXY"
     if facts["schemes"] and {scheme.strip().lower() for scheme in facts["schemes"].split(",")} <= NTLM:
-        return [Remedy(do=f"{facts['proxy']} offers only {facts['schemes']}, which no Python client speaks. Run a local relay that does (px, cntlm) and point {name} to it.", run=f"export {name}=http://127.0.0.1:3128", check=again(case))]
+        return [
+            Remedy(
+                do=f"{facts['proxy']} offers only {facts['schemes']}, which no Python client speaks. Run a local relay that does (px, cntlm) and point {name} to it.",
+                run=f"export {name}=http://127.0.0.1:3128",
+                check=again(case),
+            )
+        ]
     first = "Correct" if facts["sent"] else "Put"
     return [
         Remedy(
@@ -239,7 +328,12 @@ def _upstream_failed(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     def facts(fault: Fault, leg: Leg) -> dict[str, str]:
         tunnel = leg.tunnel
         assert isinstance(tunnel, Tunnel)
-        return {**_facts(fault, leg), "answer": f"answers {tunnel.status} {tunnel.reason}".strip() if tunnel.status and tunnel.protocol in ("http", "https") else tunnel.message or "says nothing more"}
+        return {
+            **_facts(fault, leg),
+            "answer": f"answers {tunnel.status} {tunnel.reason}".strip()
+            if tunnel.status and tunnel.protocol in ("http", "https")
+            else tunnel.message or "says nothing more",
+        }
 
     return by_subject("proxy-upstream-failed", pairs, facts)
 
@@ -253,17 +347,37 @@ def _did_not_get_through(case: Case, leg: Leg, tunnel: Tunnel) -> bool:
 
 def _upstream_failed_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    return [Remedy(do=f"The proxy {facts['proxy']} works and cannot reach {facts['target']} itself (its DNS, its route, or the host). Try again in a minute; if it stays, give its admin this report.", check=again(case)), *_without_proxy(finding, case)]
+    return [
+        Remedy(
+            do=f"The proxy {facts['proxy']} works and cannot reach {facts['target']} itself (its DNS, its route, or the host). Try again in a minute; if it stays, give its admin this report.",
+            check=again(case),
+        ),
+        *_without_proxy(finding, case),
+    ]
 
 
 def _denied(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = [(fault, leg) for fault, leg, _ in _tunnels(case, faults, "refused", "closed", "reset")]
-    return by_subject("proxy-denied", pairs, lambda fault, leg: {**_facts(fault, leg), "page": f" Its page says “{leg.tunnel.title}”." if isinstance(leg.tunnel, Tunnel) and leg.tunnel.title else "", "hosts": ", ".join(hosts_needed(case))})
+    return by_subject(
+        "proxy-denied",
+        pairs,
+        lambda fault, leg: {
+            **_facts(fault, leg),
+            "page": f" Its page says “{leg.tunnel.title}”." if isinstance(leg.tunnel, Tunnel) and leg.tunnel.title else "",
+            "hosts": ", ".join(hosts_needed(case)),
+        },
+    )
 
 
 def _denied_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    return [Remedy(do=f"Ask the admin of the proxy {facts['proxy']} to allow these hosts: {facts['hosts']}.", check=f"curl -sSI -x {shlex.quote(facts['proxy'])} https://{shlex.quote(facts['host'])}/"), *_without_proxy(finding, case)]
+    return [
+        Remedy(
+            do=f"Ask the admin of the proxy {facts['proxy']} to allow these hosts: {facts['hosts']}.",
+            check=f"curl -sSI -x {shlex.quote(facts['proxy'])} https://{shlex.quote(facts['host'])}/",
+        ),
+        *_without_proxy(finding, case),
+    ]
 
 
 # --- proxy-from-pac-only ------------------------------------------------------------------------------------------------------
@@ -273,14 +387,36 @@ def _pac_only(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     automatic = next((configured for configured in case.environment.configured_proxies if configured.automatic), None)
     if automatic is None or any(setting.value for setting in case.environment.proxies):
         return []
-    dead = [(fault, leg) for step in ("resolution", "connection") for fault, leg in on_legs(case, faults, step, "failed", "timed_out", "refused", "unreachable", "reset") if leg.route.kind == "direct" and not proxy_that_works(leg)]
+    dead = [
+        (fault, leg)
+        for step in ("resolution", "connection")
+        for fault, leg in on_legs(case, faults, step, "failed", "timed_out", "refused", "unreachable", "reset")
+        if leg.route.kind == "direct" and not proxy_that_works(leg)
+    ]
     claims = tuple(dict.fromkeys(other for fault, _ in dead for other in of_leg(faults, fault)))
-    return [Finding(cause="proxy-from-pac-only", subjects=(Subject(kind="variable", name=automatic.source),), claims=claims, facts={"pac": automatic.value, "source": automatic.source, "host": dead[0][1].host})] if claims else []
+    return (
+        [
+            Finding(
+                cause="proxy-from-pac-only",
+                subjects=(Subject(kind="variable", name=automatic.source),),
+                claims=claims,
+                facts={"pac": automatic.value, "source": automatic.source, "host": dead[0][1].host},
+            )
+        ]
+        if claims
+        else []
+    )
 
 
 def _pac_only_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    return [Remedy(do=f"Open {facts['pac']} and take the address after PROXY for {facts['host']} (or ask your admin for it); Python clients do not read PAC files.", run="export HTTPS_PROXY=http://HOST:PORT", check=again(case))]
+    return [
+        Remedy(
+            do=f"Open {facts['pac']} and take the address after PROXY for {facts['host']} (or ask your admin for it); Python clients do not read PAC files.",
+            run="export HTTPS_PROXY=http://HOST:PORT",
+            check=again(case),
+        )
+    ]
 
 
 CAUSES = (

@@ -26,7 +26,11 @@ NO_MODEL = ("model-id-invalid", "unknown-manifest", "manifest-invalid", "unknown
 
 def _target_facts(case: Case, known: dict[str, str]) -> dict[str, str]:
     problem = case.target.problem
-    return known | {"spec": case.target.spec, "detail": problem.detail if isinstance(problem, Problem) else "", "path": next(iter(case.target.paths), case.target.spec)}
+    return known | {
+        "spec": case.target.spec,
+        "detail": problem.detail if isinstance(problem, Problem) else "",
+        "path": next(iter(case.target.paths), case.target.spec),
+    }
 
 
 def _target_cause(cause: str, *codes: str) -> Any:
@@ -40,13 +44,22 @@ def _id_remedies(finding: Finding, case: Case) -> list[Remedy]:
     if finding.facts.get("code") == "unknown-manifest":
         return [Remedy(do="Give the name of a shipped list, or the path of a list of your own: list:./my-files.toml.", check=again(case))]
     if finding.facts.get("code") == "manifest-invalid":
-        return [Remedy(do=f"Correct the list: {finding.facts['detail']}. Each file is a [[files]] table with url, and path, bytes, sha256 if known.", check=again(case))]
+        return [
+            Remedy(
+                do=f"Correct the list: {finding.facts['detail']}. Each file is a [[files]] table with url, and path, bytes, sha256 if known.", check=again(case)
+            )
+        ]
     near = difflib.get_close_matches(finding.facts["spec"].partition(":")[0], ("hub", "dataset", "url", "path", "list", "demo"), 1)
     if finding.facts.get("code") == "unknown-prefix" and near:
         return [Remedy(do=f"Did you mean {near[0]}: in front?", check=again(case))]
     corrected = "/".join(part.strip() for part in finding.facts["spec"].removesuffix(".git").strip("/").split("/")[-2:])
     hint = f" Perhaps {corrected} is meant." if corrected != finding.facts["spec"] and corrected else ""
-    return [Remedy(do=f"Write the id as the model's page shows it (org/name); a local folder as ./{finding.facts['spec'].lstrip('./')[:80]} or path:….{hint}", check=again(case))]
+    return [
+        Remedy(
+            do=f"Write the id as the model's page shows it (org/name); a local folder as ./{finding.facts['spec'].lstrip('./')[:80]} or path:….{hint}",
+            check=again(case),
+        )
+    ]
 
 
 def _path_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -55,7 +68,13 @@ def _path_remedies(finding: Finding, case: Case) -> list[Remedy]:
     platform = case.environment.platform
     kind = platform.container if isinstance(platform, Platform) else ""
     if kind in ("docker", "podman"):
-        found.append(Remedy(do="This runs in a container, which sees only what was mounted: start it with that folder of the host.", run=f"{kind} run -v /path/on/the/host:{quoted(path)}:ro …", check=f"ls {quoted(path)}"))
+        found.append(
+            Remedy(
+                do="This runs in a container, which sees only what was mounted: start it with that folder of the host.",
+                run=f"{kind} run -v /path/on/the/host:{quoted(path)}:ro …",
+                check=f"ls {quoted(path)}",
+            )
+        )
     elif kind == "kubernetes":
         found.append(Remedy(do=f"This runs in a pod, which sees only what was mounted: give it a volumeMount at {path}.", check=f"ls {quoted(path)}"))
     return found
@@ -64,7 +83,11 @@ def _path_remedies(finding: Finding, case: Case) -> list[Remedy]:
 def _shadow_remedies(finding: Finding, case: Case) -> list[Remedy]:
     path = finding.facts["path"]
     return [
-        Remedy(do="Rename that folder, or run from another one: the loader takes a folder of that name for the model.", run=f"mv {quoted(path)} {quoted(path + '.old')}", check=again(case)),
+        Remedy(
+            do="Rename that folder, or run from another one: the loader takes a folder of that name for the model.",
+            run=f"mv {quoted(path)} {quoted(path + '.old')}",
+            check=again(case),
+        ),
         Remedy(do=f"To look at the repository all the same, say hub:{case.target.name}."),
     ]
 
@@ -80,18 +103,41 @@ def _offline(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     """Our own fault, and whatever the files' checks miss in the cache because nothing may be fetched."""
     found = []
     for name, members, known in by_setting("offline-mode-set", faults, "offline-mode-set"):
-        absent = [fault for fault in faults if fault.step == "files" and fault.code in ("model-not-cached", "file-missing", "config-missing", "weights-missing", "shard-missing")]
-        found.append(finding_of("offline-mode-set", [*members, *absent], known | {"value": known.get("value", "1"), "missing": known.get("not here", "")}, ruled_out=(f"a fault of the network: {name} kept the client from asking",)))
+        absent = [
+            fault
+            for fault in faults
+            if fault.step == "files" and fault.code in ("model-not-cached", "file-missing", "config-missing", "weights-missing", "shard-missing")
+        ]
+        found.append(
+            finding_of(
+                "offline-mode-set",
+                [*members, *absent],
+                known | {"value": known.get("value", "1"), "missing": known.get("not here", "")},
+                ruled_out=(f"a fault of the network: {name} kept the client from asking",),
+            )
+        )
     return found
 
 
 def _offline_remedies(finding: Finding, case: Case) -> list[Remedy]:
     name, target = finding.facts["name"], case.target
-    fetch = f"hf download {shlex.quote(target.name)}" + (f" --revision {shlex.quote(target.revision)}" if target.revision != "main" else "") + (" --repo-type dataset" if target.repository_type == "dataset" else "")
+    fetch = (
+        f"hf download {shlex.quote(target.name)}"
+        + (f" --revision {shlex.quote(target.revision)}" if target.revision != "main" else "")
+        + (" --repo-type dataset" if target.repository_type == "dataset" else "")
+    )
     others = [variable.name for variable in case.environment.offline if variable.truthy and variable.name != name]
     return [
-        Remedy(do="Let the client use the network." if not others else f"Let the client use the network ({', '.join(others)} is set too).", run=unset(case, name, *others), check=again(case)),
-        Remedy(do="Or fill the cache on a machine with network, with the same cache folder, and stay offline here.", run=f"env -u {name} {fetch}", check=again(case)),
+        Remedy(
+            do="Let the client use the network." if not others else f"Let the client use the network ({', '.join(others)} is set too).",
+            run=unset(case, name, *others),
+            check=again(case),
+        ),
+        Remedy(
+            do="Or fill the cache on a machine with network, with the same cache folder, and stay offline here.",
+            run=f"env -u {name} {fetch}",
+            check=again(case),
+        ),
     ]
 
 
@@ -101,11 +147,20 @@ def _endpoint(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     if isinstance(endpoint, Unseen):
         return []
     members = [fault for fault in faults if fault.step == "setting" and fault.code == "endpoint-misconfigured"]
-    answers = [(fault, leg) for step in ("response", "body") for fault, leg in on_legs(case, faults, step, "status", "page", "not-json", "redirect", "html") if _not_a_hub(case, fault, leg)]
+    answers = [
+        (fault, leg)
+        for step in ("response", "body")
+        for fault, leg in on_legs(case, faults, step, "status", "page", "not-json", "redirect", "html")
+        if _not_a_hub(case, fault, leg)
+    ]
     members += [fault for fault, _ in answers]
     if not members:
         return []
-    known = {"name": endpoint.name, "value": endpoint.value or "(empty)", "detail": endpoint.problem.detail if isinstance(endpoint.problem, Problem) else "what answers there is no hub"}
+    known = {
+        "name": endpoint.name,
+        "value": endpoint.value or "(empty)",
+        "detail": endpoint.problem.detail if isinstance(endpoint.problem, Problem) else "what answers there is no hub",
+    }
     return [finding_of("endpoint-misconfigured", members, known)]
 
 
@@ -129,7 +184,17 @@ def _has_path(case: Case) -> bool:
 def _endpoint_remedies(finding: Finding, case: Case) -> list[Remedy]:
     value = finding.facts["value"].strip().strip("\"'")
     suggestion = _base_of(value)
-    found = [Remedy(do=f"Give the hub's base URL: {finding.facts['detail']}.", run=set_variable(case, "HF_ENDPOINT", suggestion), check=f"curl -sS {shlex.quote(suggestion + '/api/models?limit=1')}")] if suggestion else []
+    found = (
+        [
+            Remedy(
+                do=f"Give the hub's base URL: {finding.facts['detail']}.",
+                run=set_variable(case, "HF_ENDPOINT", suggestion),
+                check=f"curl -sS {shlex.quote(suggestion + '/api/models?limit=1')}",
+            )
+        ]
+        if suggestion
+        else []
+    )
     return [*found, Remedy(do=f"Or take it away: the client then uses {PUBLIC_HUB}.", run=unset(case, "HF_ENDPOINT"), check=again(case))]
 
 
@@ -138,7 +203,12 @@ def _base_of(value: str) -> str:
     bare = value.partition("?")[0].partition("#")[0]
     scheme, _, rest = bare.rpartition("://")
     authority = rest.partition("/")[0]
-    if not authority or any(char.isspace() or char in "…*@\"'<>" for char in authority) or not authority.partition(":")[2].isdigit() * (":" in authority) and ":" in authority:
+    if (
+        not authority
+        or any(char.isspace() or char in "…*@\"'<>" for char in authority)
+        or (not authority.partition(":")[2].isdigit() * (":" in authority)
+        and ":" in authority)
+    ):
         return ""
     return f"{scheme if scheme in ('http', 'https') else 'https'}://{authority}"
 
@@ -161,9 +231,19 @@ def _netrc(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     found = []
     for name, members, known in by_setting("netrc-overrides-token", faults, "netrc-overrides-token"):
         entry = known.get("entry for", "")
-        refused = [fault for fault, leg in on_legs(case, faults, "response", "status") if entry in (leg.host, "default") and leg.response and leg.response.status in (401, 403, 404)]
+        refused = [
+            fault
+            for fault, leg in on_legs(case, faults, "response", "status")
+            if entry in (leg.host, "default") and leg.response and leg.response.status in (401, 403, 404)
+        ]
         use = case.target.client if isinstance(case.target.client, ClientUse) else ClientUse(family="requests")
-        found.append(finding_of("netrc-overrides-token", [*members, *refused], known | {"path": name, "entry": entry, "client": title(use), "source": case.environment.token.source}))
+        found.append(
+            finding_of(
+                "netrc-overrides-token",
+                [*members, *refused],
+                known | {"path": name, "entry": entry, "client": title(use), "source": case.environment.token.source},
+            )
+        )
     return found
 
 
@@ -179,7 +259,11 @@ def _token(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     """The token, and the refusals that a broken one earns."""
     found = []
     for name, members, known in by_setting("token-malformed", faults, "token-malformed"):
-        refused = [fault for fault, leg in on_legs(case, faults, "response", "status") if leg.response and leg.response.status in (401, 403) and (leg.token_sent or not case.environment.token.present)]
+        refused = [
+            fault
+            for fault, leg in on_legs(case, faults, "response", "status")
+            if leg.response and leg.response.status in (401, 403) and (leg.token_sent or not case.environment.token.present)
+        ]
         problem = case.environment.token.problem
         gist = {"empty": "is empty"}.get(problem.code if isinstance(problem, Problem) else "", "cannot be sent as it is")
         found.append(finding_of("token-malformed", [*members, *refused], known | {"name": name, "detail": known["detail"], "gist": gist}))
@@ -191,14 +275,24 @@ def _token_remedies(finding: Finding, case: Case) -> list[Remedy]:
     if "/" in name or "\\" in name:
         return [Remedy(do=f"Log in again: that writes {name} anew.", run="hf auth login", check="hf auth whoami")]
     return [
-        Remedy(do=f"Set {name} again, to the token alone (hf_… , no quotation marks, no line break); or take it away and log in.", run=f"{unset(case, name)} && hf auth login" if case.environment.shell == "posix" else unset(case, name), check="hf auth whoami"),
+        Remedy(
+            do=f"Set {name} again, to the token alone (hf_… , no quotation marks, no line break); or take it away and log in.",
+            run=f"{unset(case, name)} && hf auth login" if case.environment.shell == "posix" else unset(case, name),
+            check="hf auth whoami",
+        ),
     ]
 
 
 def _cache_remedies(finding: Finding, case: Case) -> list[Remedy]:
     name, value = finding.facts["name"], finding.facts["value"]
     return [
-        Remedy(do="Name the cache with HF_HUB_CACHE, which every client reads, if that folder is meant.", run=f"{unset(case, name)} && {set_variable(case, 'HF_HUB_CACHE', value)}" if case.environment.shell == "posix" else set_variable(case, "HF_HUB_CACHE", value), check="hf env"),
+        Remedy(
+            do="Name the cache with HF_HUB_CACHE, which every client reads, if that folder is meant.",
+            run=f"{unset(case, name)} && {set_variable(case, 'HF_HUB_CACHE', value)}"
+            if case.environment.shell == "posix"
+            else set_variable(case, "HF_HUB_CACHE", value),
+            check="hf env",
+        ),
         Remedy(do=f"Or take {name} away: the cache in use stays {case.environment.caches.get('hub', 'what it is')}.", run=unset(case, name), check="hf env"),
     ]
 

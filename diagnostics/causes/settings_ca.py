@@ -31,7 +31,11 @@ def bad_ca(cause: str) -> Any:
     def recognise(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         found = []
         for name, members, known in by_setting(cause, faults, cause):
-            broken = [fault for fault, leg in on_legs(case, faults, "handshake", "untrusted", "store_unusable") if leg.handshake and leg.handshake.store == name and _holds_elsewhere(leg, fault)]
+            broken = [
+                fault
+                for fault, leg in on_legs(case, faults, "handshake", "untrusted", "store_unusable")
+                if leg.handshake and leg.handshake.store == name and _holds_elsewhere(leg, fault)
+            ]
             more = {"path": known.get("path", ""), "there": known.get("what is there", ""), "readers": _readers(case, name)}
             claims = [*members, *(other for fault in broken for other in of_leg(faults, fault))]
             # Where every client takes no notice and the handshakes hold, it is no more than untidy.
@@ -55,7 +59,9 @@ def missing_ca_remedies(finding: Finding, case: Case) -> list[Remedy]:
     wants_folder = name.endswith(("DIR", "CAPATH"))
     found = [Remedy(do=f"Take it away: the client then uses its own store.{why}", run=unset(case, name), check=again(case))]
     if good and good.is_directory == wants_folder:
-        found.append(Remedy(do=f"Or name a file that is there, as {good.variable} does.", run=set_variable(case, name, good.path), check=f"ls -l {quoted(good.path)}"))
+        found.append(
+            Remedy(do=f"Or name a file that is there, as {good.variable} does.", run=set_variable(case, name, good.path), check=f"ls -l {quoted(good.path)}")
+        )
     else:
         found.append(Remedy(do="Or correct the path.", run=f"ls -l {quoted(path)}", check=f"ls -l {quoted(path)}"))
     return found
@@ -73,20 +79,49 @@ def invalid_ca_remedies(finding: Finding, case: Case) -> list[Remedy]:
     if variable and variable.form == "der":
         pem = path.rpartition(".")[0] + ".pem" if path.endswith((".der", ".crt", ".cer")) else path + ".pem"
         run = f"openssl x509 -inform der -in {quoted(path)} -out {quoted(pem)} && {set_variable(case, name, pem)}"
-        return [Remedy(do="The file is a certificate in DER form; the clients read PEM. Convert it.", run=run, check=f"openssl x509 -noout -subject -in {quoted(pem)}"), without]
+        return [
+            Remedy(
+                do="The file is a certificate in DER form; the clients read PEM. Convert it.", run=run, check=f"openssl x509 -noout -subject -in {quoted(pem)}"
+            ),
+            without,
+        ]
     if variable and variable.is_directory:
-        return [Remedy(do=f"{name} names a folder; give it one file of PEM certificates{' (SSL_CERT_DIR is the variable for a folder)' if name == 'SSL_CERT_FILE' else ''}.", check=f"ls -l {quoted(path)}"), without]
+        return [
+            Remedy(
+                do=f"{name} names a folder; give it one file of PEM certificates{' (SSL_CERT_DIR is the variable for a folder)' if name == 'SSL_CERT_FILE' else ''}.",
+                check=f"ls -l {quoted(path)}",
+            ),
+            without,
+        ]
     if variable and not variable.readable:
         return [Remedy(do="This user may not read that file.", run=f"ls -l {quoted(path)}", check=f"head -c 30 {quoted(path)}"), without]
-    return [Remedy(do=f"Put a bundle of PEM certificates there ({finding.facts['there']} is there now), or name another file.", check=f"grep -c 'BEGIN CERTIFICATE' {quoted(path)}"), without]
+    return [
+        Remedy(
+            do=f"Put a bundle of PEM certificates there ({finding.facts['there']} is there now), or name another file.",
+            check=f"grep -c 'BEGIN CERTIFICATE' {quoted(path)}",
+        ),
+        without,
+    ]
 
 
 def unhashed_remedies(finding: Finding, case: Case) -> list[Remedy]:
     name, path = finding.facts["name"], finding.facts["path"]
-    found = [Remedy(do="Give the files the names that OpenSSL looks for.", run=f"openssl rehash {quoted(path)}", check=f"ls {quoted(path)} | grep -E '^[0-9a-f]{{8}}\\.[0-9]+$'")]
+    found = [
+        Remedy(
+            do="Give the files the names that OpenSSL looks for.",
+            run=f"openssl rehash {quoted(path)}",
+            check=f"ls {quoted(path)} | grep -E '^[0-9a-f]{{8}}\\.[0-9]+$'",
+        )
+    ]
     if name == "SSL_CERT_DIR":
         joined = path.rstrip("/") + "-bundle.pem"
-        found.append(Remedy(do="Or join them into one file and name that.", run=f"cat {quoted(path)}/*.pem > {quoted(joined)} && {unset(case, name)} && {set_variable(case, 'SSL_CERT_FILE', joined)}", check=again(case)))
+        found.append(
+            Remedy(
+                do="Or join them into one file and name that.",
+                run=f"cat {quoted(path)}/*.pem > {quoted(joined)} && {unset(case, name)} && {set_variable(case, 'SSL_CERT_FILE', joined)}",
+                check=again(case),
+            )
+        )
     return found
 
 
@@ -104,11 +139,21 @@ def incomplete(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         assert variable is not None
         hosts = ", ".join(dict.fromkeys(leg.host for _, leg in members))
         use, _ = client_of(case, members[0][0])
-        better = next(verdict.store for _, leg in members if leg.handshake for verdict in leg.handshake.verdicts if verdict.accepted and verdict.store in DEFAULT_STORES)
+        better = next(
+            verdict.store for _, leg in members if leg.handshake for verdict in leg.handshake.verdicts if verdict.accepted and verdict.store in DEFAULT_STORES
+        )
         known = {"name": name, "path": variable.path, "count": str(variable.certificates), "host": hosts, "client": title(use), "store": _store_words(better)}
         claims = [other for fault, _ in members for other in of_leg(faults, fault) if other.step == "handshake"]
         ruled_out = (f"an interception: the certificate of {hosts} holds with {_store_words(better)}",)
-        found.append(Finding(cause="ca-bundle-incomplete", subjects=(Subject(kind="variable", name=name), *dict.fromkeys(fault.subject for fault, _ in members)), claims=tuple(dict.fromkeys(claims)), facts=known, ruled_out=ruled_out))
+        found.append(
+            Finding(
+                cause="ca-bundle-incomplete",
+                subjects=(Subject(kind="variable", name=name), *dict.fromkeys(fault.subject for fault, _ in members)),
+                claims=tuple(dict.fromkeys(claims)),
+                facts=known,
+                ruled_out=ruled_out,
+            )
+        )
     return found
 
 
@@ -141,10 +186,21 @@ def ignored_ca(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         use, row = client_of(case, members[0][0])
         variable = _ca(case, name)
         assert variable is not None
-        wanted = next((rule.variable for rule in row.ca if rule.takes in ("either", "directory" if variable.is_directory else "file")), row.ca[0].variable if row.ca else "")
+        wanted = next(
+            (rule.variable for rule in row.ca if rule.takes in ("either", "directory" if variable.is_directory else "file")),
+            row.ca[0].variable if row.ca else "",
+        )
         hosts = ", ".join(dict.fromkeys(leg.host for _, leg in members))
         store = members[0][1].handshake.store if members[0][1].handshake else ""
-        known = {"name": name, "path": variable.path, "client": title(use), "wanted": wanted, "host": hosts, "store": _store_words(store), "count": str(variable.certificates)}
+        known = {
+            "name": name,
+            "path": variable.path,
+            "client": title(use),
+            "wanted": wanted,
+            "host": hosts,
+            "store": _store_words(store),
+            "count": str(variable.certificates),
+        }
         claims = [other for fault, _ in members for other in of_leg(faults, fault) if other.step == "handshake"]
         subjects = (Subject(kind="variable", name=name), *dict.fromkeys(fault.subject for fault, _ in members))
         found.append(Finding(cause="ca-variable-ignored", subjects=subjects, claims=tuple(dict.fromkeys(claims)), facts=known))
@@ -170,5 +226,12 @@ def ignored_ca_remedies(finding: Finding, case: Case) -> list[Remedy]:
     variable = _ca(case, known["name"])
     direct = Remedy(do=f"Set {wanted}, which {known['client']} reads, to the same path.", run=set_variable(case, wanted, path), check=again(case), proof="seen")
     if few and variable and not variable.is_directory:
-        return [direct, Remedy(do=f"That file holds {known['count']} certificates and would be the client's whole store: where other hosts are not inspected, join the public roots with it.", run=_joined(case, wanted, path), check=again(case))]
+        return [
+            direct,
+            Remedy(
+                do=f"That file holds {known['count']} certificates and would be the client's whole store: where other hosts are not inspected, join the public roots with it.",
+                run=_joined(case, wanted, path),
+                check=again(case),
+            ),
+        ]
     return [direct]

@@ -22,7 +22,11 @@ def ignored_proxy(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 
 
 def _direct_failures(case: Case, faults: tuple[Fault, ...]) -> Iterator[tuple[Fault, Leg]]:
-    for fault, leg in (*on_legs(case, faults, "resolution", "failed", "timed_out"), *on_legs(case, faults, "connection", "timed_out", "refused", "unreachable", "reset"), *on_legs(case, faults, "handshake", "closed", "reset", "silent")):
+    for fault, leg in (
+        *on_legs(case, faults, "resolution", "failed", "timed_out"),
+        *on_legs(case, faults, "connection", "timed_out", "refused", "unreachable", "reset"),
+        *on_legs(case, faults, "handshake", "closed", "reset", "silent"),
+    ):
         if leg.route.kind == "direct" and not leg.route.bypassed_by:
             yield fault, leg
 
@@ -34,7 +38,11 @@ def _unread(case: Case, fault: Fault, leg: Leg) -> ProxySetting | None:
     tried = {setting.variable: _tried(leg, setting, case) for setting in settings}
     works = next((setting for setting in settings if tried[setting.variable] is True), None)
     # Without a trial only a failed connection speaks for a closed network; a name or a handshake may fail for many reasons.
-    untried = next((setting for setting in settings if tried[setting.variable] is None), None) if fault.step == "connection" and fault.code in ("timed_out", "unreachable") else None
+    untried = (
+        next((setting for setting in settings if tried[setting.variable] is None), None)
+        if fault.step == "connection" and fault.code in ("timed_out", "unreachable")
+        else None
+    )
     return works or untried
 
 
@@ -51,7 +59,16 @@ def _ignored_proxy_finding(case: Case, faults: tuple[Fault, ...], name: str, mem
     setting = next(item for item in case.environment.proxies if item.variable == name)
     empty = next((item.variable for item in case.environment.proxies if not item.value and item.variable.lower() == name.lower()), "")
     seen = any(_tried(leg, setting, case) for _, leg in members)
-    known = {"name": name, "value": setting.value, "client": title(use), "host": ", ".join(dict.fromkeys(leg.host for _, leg in members)), "scheme": leg.scheme, "wanted": _form_read(row, leg.scheme), "empty": empty, "seen": "yes" if seen else ""}
+    known = {
+        "name": name,
+        "value": setting.value,
+        "client": title(use),
+        "host": ", ".join(dict.fromkeys(leg.host for _, leg in members)),
+        "scheme": leg.scheme,
+        "wanted": _form_read(row, leg.scheme),
+        "empty": empty,
+        "seen": "yes" if seen else "",
+    }
     known["because"] = _because(row, setting, leg.scheme, empty)
     claims = [other for fault, _ in members for other in of_leg(faults, fault) if other.step == fault.step]
     subjects = (Subject(kind="variable", name=name), *dict.fromkeys(fault.subject for fault, _ in members))
@@ -82,7 +99,9 @@ def ignored_proxy_remedies(finding: Finding, case: Case) -> list[Remedy]:
     proof: Any = "seen" if known.get("seen") else "untried"
     setting = next((item for item in case.environment.proxies if item.variable == known["name"]), None)
     if known.get("empty"):
-        return [Remedy(do=f"Take the empty {known['empty']} away, so that {known['name']} counts.", run=unset(case, known["empty"]), check=again(case), proof=proof)]
+        return [
+            Remedy(do=f"Take the empty {known['empty']} away, so that {known['name']} counts.", run=unset(case, known["empty"]), check=again(case), proof=proof)
+        ]
     wanted = known["wanted"]
     if case.environment.shell in ("posix", "fish"):
         # The value may hold a password that is not ours to print: let the shell copy it.
@@ -117,7 +136,11 @@ def disagree_remedies(finding: Finding, case: Case) -> list[Remedy]:
     good = next((setting for setting in case.environment.proxies if setting.variable in names and setting.value and not setting.problem), None)
     if good is None or len(names) < 2:
         return [Remedy(do="Set the lower-case and the upper-case form alike.", check="env | grep -i _proxy=")]
-    run = "; ".join(f'export {name}="${good.variable}"' for name in names if name != good.variable) if case.environment.shell == "posix" else "; ".join(set_variable(case, name, good.value) for name in names if name != good.variable)
+    run = (
+        "; ".join(f'export {name}="${good.variable}"' for name in names if name != good.variable)
+        if case.environment.shell == "posix"
+        else "; ".join(set_variable(case, name, good.value) for name in names if name != good.variable)
+    )
     return [Remedy(do=f"Set all of them alike (here to the value of {good.variable}; choose the right one).", run=run, check="env | grep -i _proxy=")]
 
 

@@ -79,7 +79,9 @@ def _facts(case: Case, leg: Leg) -> dict[str, str]:
 
 def _clock(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     claims = [fault for fault in faults if fault.code == "skew"]
-    dated = [(fault, leg, handshake) for fault, leg, handshake in _untrusted(case, faults, frozenset({NOT_YET_VALID, EXPIRED})) if _valid_by_its_own_clock(handshake)]
+    dated = [
+        (fault, leg, handshake) for fault, leg, handshake in _untrusted(case, faults, frozenset({NOT_YET_VALID, EXPIRED})) if _valid_by_its_own_clock(handshake)
+    ]
     claims += [fault for fault, _, _ in dated]
     if not claims:
         return []
@@ -87,7 +89,11 @@ def _clock(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     skews += [leg.response.skew_seconds for leg in case.legs if leg.response and isinstance(leg.response.skew_seconds, float)]
     skew = max(skews, key=abs, default=0.0)
     facts = {"amount": _span(abs(skew)), "direction": "ahead" if skew > 0 else "behind"}
-    return [Finding(cause="clock-wrong", subjects=(Subject(kind="machine", name="clock"),), claims=tuple(claims), facts=facts, severity="error" if dated else "warning")]
+    return [
+        Finding(
+            cause="clock-wrong", subjects=(Subject(kind="machine", name="clock"),), claims=tuple(claims), facts=facts, severity="error" if dated else "warning"
+        )
+    ]
 
 
 def _valid_by_its_own_clock(handshake: Handshake) -> bool:
@@ -118,27 +124,51 @@ def _span(seconds: float) -> str:
 
 
 def _clock_remedies(finding: Finding, case: Case) -> list[Remedy]:
-    return [Remedy(do="Set the clock: switch time synchronisation on. Under WSL after a sleep: sudo hwclock -s. In a container or VM: set the host's clock.", run="sudo timedatectl set-ntp true", check="date -u")]
+    return [
+        Remedy(
+            do="Set the clock: switch time synchronisation on. Under WSL after a sleep: sudo hwclock -s. In a container or VM: set the host's clock.",
+            run="sudo timedatectl set-ntp true",
+            check="date -u",
+        )
+    ]
 
 
 # --- untrusted ----------------------------------------------------------------------------------------------------------------
 
 
 def _not_strict(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    pairs = [(fault, leg) for fault, leg in on_legs(case, faults, "handshake", "untrusted") if isinstance(leg.handshake, Handshake) and any(verdict.accepted and verdict.store.endswith("not strict") for verdict in leg.handshake.verdicts)]
+    pairs = [
+        (fault, leg)
+        for fault, leg in on_legs(case, faults, "handshake", "untrusted")
+        if isinstance(leg.handshake, Handshake) and any(verdict.accepted and verdict.store.endswith("not strict") for verdict in leg.handshake.verdicts)
+    ]
     return all_in_one("tls-root-not-strict", pairs, lambda fault, leg: _facts(case, leg))
 
 
 def _not_strict_remedies(finding: Finding, case: Case) -> list[Remedy]:
-    found = [Remedy(do=f"Ask whoever runs the authority “{finding.facts['issuer']}” to reissue it with a critical basicConstraints, a keyUsage and key identifiers (RFC 5280); until then use Python 3.12, which is not strict.", check=again(case))]
+    found = [
+        Remedy(
+            do=f"Ask whoever runs the authority “{finding.facts['issuer']}” to reissue it with a critical basicConstraints, a keyUsage and key identifiers (RFC 5280); until then use Python 3.12, which is not strict.",
+            check=again(case),
+        )
+    ]
     if case.target.client and case.target.client.family == "huggingface_hub-2":
-        found.insert(0, Remedy(do="huggingface_hub 2 is not strict with the operating system's store: install that root there and unset SSL_CERT_FILE.", run="unset SSL_CERT_FILE", check=again(case)))
+        found.insert(
+            0,
+            Remedy(
+                do="huggingface_hub 2 is not strict with the operating system's store: install that root there and unset SSL_CERT_FILE.",
+                run="unset SSL_CERT_FILE",
+                check=again(case),
+            ),
+        )
     return found
 
 
 def _chain_incomplete(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     """The issuer is public and was not sent, or fetching it (AIA) makes the chain hold."""
-    pairs = [(fault, leg) for fault, leg, handshake in _untrusted(case, faults, frozenset({2, 20, 21})) if not _product(handshake) and _issuer_not_sent(handshake)]
+    pairs = [
+        (fault, leg) for fault, leg, handshake in _untrusted(case, faults, frozenset({2, 20, 21})) if not _product(handshake) and _issuer_not_sent(handshake)
+    ]
     return by_subject("tls-chain-incomplete", pairs, lambda fault, leg: {**_facts(case, leg), "intermediate": _aia(leg)})
 
 
@@ -156,12 +186,23 @@ def _aia(leg: Leg) -> str:
 
 def _chain_incomplete_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    server = Remedy(do=f"Tell whoever runs {facts['host']} that the server does not send its intermediate certificate “{facts['issuer']}”: it must serve the full chain (fullchain.pem, not cert.pem).", check=f"openssl s_client -connect {shlex.quote(facts['host'])}:{facts['port']} -servername {shlex.quote(facts['host'])} -showcerts </dev/null")
+    server = Remedy(
+        do=f"Tell whoever runs {facts['host']} that the server does not send its intermediate certificate “{facts['issuer']}”: it must serve the full chain (fullchain.pem, not cert.pem).",
+        check=f"openssl s_client -connect {shlex.quote(facts['host'])}:{facts['port']} -servername {shlex.quote(facts['host'])} -showcerts </dev/null",
+    )
     if not facts["intermediate"]:
         return [server]
     variable = _variable(case)
-    lines = f"curl -sS {shlex.quote(facts['intermediate'])} | openssl x509 -inform der >> ca-with-intermediate.pem; cat \"$(python -m certifi)\" >> ca-with-intermediate.pem; export {variable}=\"$PWD/ca-with-intermediate.pem\""
-    return [server, Remedy(do="Until then, add the missing certificate to a bundle of your own.", run=lines, check=again(case), proof="seen" if facts.get("intermediate") else "untried")]
+    lines = f'curl -sS {shlex.quote(facts["intermediate"])} | openssl x509 -inform der >> ca-with-intermediate.pem; cat "$(python -m certifi)" >> ca-with-intermediate.pem; export {variable}="$PWD/ca-with-intermediate.pem"'
+    return [
+        server,
+        Remedy(
+            do="Until then, add the missing certificate to a bundle of your own.",
+            run=lines,
+            check=again(case),
+            proof="seen" if facts.get("intermediate") else "untried",
+        ),
+    ]
 
 
 def _store_outdated(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
@@ -172,19 +213,40 @@ def _store_outdated(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         nearly_empty = isinstance(handshake.roots, int) and handshake.roots < FEW_ROOTS
         last = _last(handshake)
         public = last is not None and hosts.public_authority(last.issuer_organization)
-        if handshake.store in BUILT_IN and not _product(handshake) and (other and (nearly_empty or public) or handshake.roots == 0):
+        if handshake.store in BUILT_IN and not _product(handshake) and ((other and (nearly_empty or public)) or handshake.roots == 0):
             pairs.append((fault, leg))
-    pairs += [(fault, leg) for fault, leg in on_legs(case, faults, "handshake", "store_unusable") if isinstance(leg.handshake, Handshake) and leg.handshake.store in BUILT_IN]
+    pairs += [
+        (fault, leg)
+        for fault, leg in on_legs(case, faults, "handshake", "store_unusable")
+        if isinstance(leg.handshake, Handshake) and leg.handshake.store in BUILT_IN
+    ]
     return all_in_one("ca-store-outdated", pairs, lambda fault, leg: _facts(case, leg))
 
 
 def _store_outdated_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    proof = "seen" if facts["other"] else "untried"
-    update = "python -m pip install --upgrade certifi" if facts["store"] == "certifi" else "sudo apt-get install --reinstall ca-certificates && sudo update-ca-certificates"
-    found = [Remedy(do=f"Renew the store that {facts['client']} uses ({facts['store']}). On macOS with Python from python.org: run “Install Certificates.command”.", run=update, check=again(case))]
+    update = (
+        "python -m pip install --upgrade certifi"
+        if facts["store"] == "certifi"
+        else "sudo apt-get install --reinstall ca-certificates && sudo update-ca-certificates"
+    )
+    found = [
+        Remedy(
+            do=f"Renew the store that {facts['client']} uses ({facts['store']}). On macOS with Python from python.org: run “Install Certificates.command”.",
+            run=update,
+            check=again(case),
+        )
+    ]
     if facts["other_path"]:
-        found.insert(0, Remedy(do=f"The store “{facts['other']}” accepts the same server: point the client to it.", run=export(_variable(case), facts["other_path"]), check=again(case), proof=proof))  # type: ignore[arg-type]
+        found.insert(
+            0,
+            Remedy(
+                do=f"The store “{facts['other']}” accepts the same server: point the client to it.",
+                run=export(_variable(case), facts["other_path"]),
+                check=again(case),
+                proof="seen",
+            ),
+        )
     return found
 
 
@@ -199,13 +261,29 @@ def _intercepted(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     """A private authority signs for a host that has a public certificate, or for several unrelated hosts; or an inspection product signs."""
     seen = [(fault, leg, handshake) for fault, leg, handshake in _untrusted(case, faults) if handshake.chain]
     pairs = [(fault, leg) for fault, leg, handshake in seen if _product(handshake) or hosts.is_known_public(leg.host) or _signs_elsewhere(handshake, leg, seen)]
-    return all_in_one("tls-intercepted", pairs, lambda fault, leg: {**_facts(case, leg), "hosts": ", ".join(dict.fromkeys(other.host for _, other in pairs)), "variable": _variable(case), "by": _signer(leg)})
+    return all_in_one(
+        "tls-intercepted",
+        pairs,
+        lambda fault, leg: {
+            **_facts(case, leg),
+            "hosts": ", ".join(dict.fromkeys(other.host for _, other in pairs)),
+            "variable": _variable(case),
+            "by": _signer(leg),
+        },
+    )
 
 
 def _signs_elsewhere(handshake: Handshake, leg: Leg, seen: list[tuple[Fault, Leg, Handshake]]) -> bool:
     """The same private issuer for a host of another domain."""
     last = _last(handshake)
-    return last is not None and not last.self_issued and any(other.host != leg.host and _domain(other.host) != _domain(leg.host) and (their := _last(theirs)) is not None and their.issuer == last.issuer for _, other, theirs in seen)
+    return (
+        last is not None
+        and not last.self_issued
+        and any(
+            other.host != leg.host and _domain(other.host) != _domain(leg.host) and (their := _last(theirs)) is not None and their.issuer == last.issuer
+            for _, other, theirs in seen
+        )
+    )
 
 
 def _domain(host: str) -> str:
@@ -222,9 +300,22 @@ def _intercepted_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     variable = facts["variable"]
     if facts["other_path"]:
-        return [Remedy(do=f"The root is in the store “{facts['other']}” of this machine already; {facts['client']} does not look there by itself. Point it there.", run=export(variable, facts["other_path"]), check=again(case), proof="seen")]
+        return [
+            Remedy(
+                do=f"The root is in the store “{facts['other']}” of this machine already; {facts['client']} does not look there by itself. Point it there.",
+                run=export(variable, facts["other_path"]),
+                check=again(case),
+                proof="seen",
+            )
+        ]
     path = "company-root.pem"
-    both = "; ".join((f'cat "$(python -m certifi)" {path} > ca-all.pem', f'export {variable}="$PWD/ca-all.pem"', *(f'export {name}="$PWD/ca-all.pem"' for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE") if name != variable)))
+    both = "; ".join(
+        (
+            f'cat "$(python -m certifi)" {path} > ca-all.pem',
+            f'export {variable}="$PWD/ca-all.pem"',
+            *(f'export {name}="$PWD/ca-all.pem"' for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE") if name != variable),
+        )
+    )
     return [
         Remedy(
             do=f"Get the root certificate “{facts['issuer']}” from your network's admin as PEM ({path}), compare its fingerprint with theirs, and give it to the clients together with the public roots. {facts['client']} reads {variable}.",
@@ -236,18 +327,33 @@ def _intercepted_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 
 def _self_signed(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    pairs = [(fault, leg) for fault, leg, handshake in _untrusted(case, faults) if handshake.code == 18 or len(handshake.chain) == 1 and handshake.chain[0].self_issued]
+    pairs = [
+        (fault, leg)
+        for fault, leg, handshake in _untrusted(case, faults)
+        if handshake.code == 18 or (len(handshake.chain) == 1 and handshake.chain[0].self_issued)
+    ]
     return by_subject("tls-self-signed", pairs, lambda fault, leg: _facts(case, leg))
 
 
 def _self_signed_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    return _trust_explicitly(case, facts, f"If you know that this is the right server (compare the fingerprint {facts['fingerprint'][:16]}… with its owner), trust its certificate together with the public roots; better, have it repaired.")
+    return _trust_explicitly(
+        case,
+        facts,
+        f"If you know that this is the right server (compare the fingerprint {facts['fingerprint'][:16]}… with its owner), trust its certificate together with the public roots; better, have it repaired.",
+    )
 
 
 def _trust_explicitly(case: Case, facts: dict[str, str], do: str) -> list[Remedy]:
     target = f"{shlex.quote(facts['host'])}:{facts['port']}"
-    lines = "; ".join((f"openssl s_client -connect {target} -servername {shlex.quote(facts['host'])} -showcerts </dev/null | openssl x509 > server.pem", "openssl x509 -in server.pem -noout -fingerprint -sha256", 'cat "$(python -m certifi)" server.pem > ca-all.pem', f'export {_variable(case)}="$PWD/ca-all.pem"'))
+    lines = "; ".join(
+        (
+            f"openssl s_client -connect {target} -servername {shlex.quote(facts['host'])} -showcerts </dev/null | openssl x509 > server.pem",
+            "openssl x509 -in server.pem -noout -fingerprint -sha256",
+            'cat "$(python -m certifi)" server.pem > ca-all.pem',
+            f'export {_variable(case)}="$PWD/ca-all.pem"',
+        )
+    )
     return [Remedy(do=do, run=lines, check=again(case))]
 
 
@@ -259,20 +365,41 @@ def _issuer_unknown(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 def _issuer_unknown_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     if facts["other_path"]:
-        return [Remedy(do=f"The store “{facts['other']}” of this machine knows that authority; {facts['client']} does not look there by itself. Point it there.", run=export(_variable(case), facts["other_path"]), check=again(case), proof="seen")]
+        return [
+            Remedy(
+                do=f"The store “{facts['other']}” of this machine knows that authority; {facts['client']} does not look there by itself. Point it there.",
+                run=export(_variable(case), facts["other_path"]),
+                check=again(case),
+                proof="seen",
+            )
+        ]
     lines = f'cat "$(python -m certifi)" authority.pem > ca-all.pem; export {_variable(case)}="$PWD/ca-all.pem"'
-    return [Remedy(do=f"Get the root certificate of “{facts['issuer']}” from whoever runs {facts['host']} as PEM (authority.pem) and add it to the roots that {facts['client']} reads.", run=lines, check=again(case))]
+    return [
+        Remedy(
+            do=f"Get the root certificate of “{facts['issuer']}” from whoever runs {facts['host']} as PEM (authority.pem) and add it to the roots that {facts['client']} reads.",
+            run=lines,
+            check=again(case),
+        )
+    ]
 
 
 # --- dates, names, keys -------------------------------------------------------------------------------------------------------
 
 
 def _expired(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    return by_subject("tls-certificate-expired", [(fault, leg) for fault, leg, _ in _untrusted(case, faults, frozenset({EXPIRED}))], lambda fault, leg: {**_facts(case, leg), "which": _which(leg), "when": _when(leg, EXPIRED), "clock": _whose_clock(leg)})
+    return by_subject(
+        "tls-certificate-expired",
+        [(fault, leg) for fault, leg, _ in _untrusted(case, faults, frozenset({EXPIRED}))],
+        lambda fault, leg: {**_facts(case, leg), "which": _which(leg), "when": _when(leg, EXPIRED), "clock": _whose_clock(leg)},
+    )
 
 
 def _not_yet_valid(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    return by_subject("tls-not-yet-valid", [(fault, leg) for fault, leg, _ in _untrusted(case, faults, frozenset({NOT_YET_VALID}))], lambda fault, leg: {**_facts(case, leg), "when": _when(leg, NOT_YET_VALID), "clock": _whose_clock(leg)})
+    return by_subject(
+        "tls-not-yet-valid",
+        [(fault, leg) for fault, leg, _ in _untrusted(case, faults, frozenset({NOT_YET_VALID}))],
+        lambda fault, leg: {**_facts(case, leg), "when": _when(leg, NOT_YET_VALID), "clock": _whose_clock(leg)},
+    )
 
 
 def _which(leg: Leg) -> str:
@@ -293,27 +420,50 @@ def _when(leg: Leg, code: int) -> str:
     assert isinstance(leg.handshake, Handshake)
     if not leg.handshake.chain:
         return "an unknown date"
-    values = [item.not_after for item in leg.handshake.chain if item.not_after] if code == EXPIRED else [item.not_before for item in leg.handshake.chain if item.not_before]
+    values = (
+        [item.not_after for item in leg.handshake.chain if item.not_after]
+        if code == EXPIRED
+        else [item.not_before for item in leg.handshake.chain if item.not_before]
+    )
     return (min(values) if code == EXPIRED else max(values)) if values else "an unknown date"
 
 
 def _owner_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    return [Remedy(do=f"Only whoever runs {facts['host']} can renew its certificate: report it to them with this report; use a mirror (HF_ENDPOINT) or another source meanwhile.", check=f"openssl s_client -connect {shlex.quote(facts['host'])}:{facts['port']} -servername {shlex.quote(facts['host'])} </dev/null 2>/dev/null | openssl x509 -noout -dates -subject")]
+    return [
+        Remedy(
+            do=f"Only whoever runs {facts['host']} can renew its certificate: report it to them with this report; use a mirror (HF_ENDPOINT) or another source meanwhile.",
+            check=f"openssl s_client -connect {shlex.quote(facts['host'])}:{facts['port']} -servername {shlex.quote(facts['host'])} </dev/null 2>/dev/null | openssl x509 -noout -dates -subject",
+        )
+    ]
 
 
 def _mismatch(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    return by_subject("tls-name-mismatch", [(fault, leg) for fault, leg, _ in _untrusted(case, faults, NAME_MISMATCH)], lambda fault, leg: {**_facts(case, leg), "names": _facts(case, leg)["names"] or "no name at all"})
+    return by_subject(
+        "tls-name-mismatch",
+        [(fault, leg) for fault, leg, _ in _untrusted(case, faults, NAME_MISMATCH)],
+        lambda fault, leg: {**_facts(case, leg), "names": _facts(case, leg)["names"] or "no name at all"},
+    )
 
 
 def _mismatch_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    return [Remedy(do=f"You reach a server that is not {facts['host']}: check the spelling of the host, a line for it in /etc/hosts, and whether this network asks for a sign-in first (open http://{facts['host']}/ in a browser). If you run the server, its certificate must name {facts['host']}.", run=f"getent hosts {shlex.quote(facts['host'])}", check=again(case))]
+    return [
+        Remedy(
+            do=f"You reach a server that is not {facts['host']}: check the spelling of the host, a line for it in /etc/hosts, and whether this network asks for a sign-in first (open http://{facts['host']}/ in a browser). If you run the server, its certificate must name {facts['host']}.",
+            run=f"getent hosts {shlex.quote(facts['host'])}",
+            check=again(case),
+        )
+    ]
 
 
 def _too_weak(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = [(fault, leg) for fault, leg, _ in _untrusted(case, faults, TOO_WEAK)]
-    pairs += [(fault, leg) for fault, leg in on_legs(case, faults, "handshake", "alert", "error") if isinstance(leg.handshake, Handshake) and leg.handshake.reason.endswith(WEAK_REASONS)]
+    pairs += [
+        (fault, leg)
+        for fault, leg in on_legs(case, faults, "handshake", "alert", "error")
+        if isinstance(leg.handshake, Handshake) and leg.handshake.reason.endswith(WEAK_REASONS)
+    ]
 
     def facts(fault: Fault, leg: Leg) -> dict[str, str]:
         handshake = leg.handshake
@@ -329,7 +479,12 @@ def _too_weak(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 
 
 def _client_certificate(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    pairs = [(fault, leg) for step in ("handshake", "response") for fault, leg in on_legs(case, faults, step) if isinstance(leg.handshake, Handshake) and _wants_certificate(fault, leg.handshake)]
+    pairs = [
+        (fault, leg)
+        for step in ("handshake", "response")
+        for fault, leg in on_legs(case, faults, step)
+        if isinstance(leg.handshake, Handshake) and _wants_certificate(fault, leg.handshake)
+    ]
     return by_subject("tls-client-certificate-required", pairs, lambda fault, leg: _facts(case, leg))
 
 
@@ -341,16 +496,29 @@ def _wants_certificate(fault: Fault, handshake: Handshake) -> bool:
 
 def _client_certificate_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    return [Remedy(do=f"{facts['host']} admits only clients with a certificate of their own. Ask whoever runs it for one (and how your client is to present it), or for an endpoint that works with a token.", check=f"openssl s_client -connect {shlex.quote(facts['host'])}:{facts['port']} -servername {shlex.quote(facts['host'])} </dev/null | grep -A3 'client certificate CA'")]
+    return [
+        Remedy(
+            do=f"{facts['host']} admits only clients with a certificate of their own. Ask whoever runs it for one (and how your client is to present it), or for an endpoint that works with a token.",
+            check=f"openssl s_client -connect {shlex.quote(facts['host'])}:{facts['port']} -servername {shlex.quote(facts['host'])} </dev/null | grep -A3 'client certificate CA'",
+        )
+    ]
 
 
 def _versions(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    pairs = [(fault, leg) for fault, leg in on_legs(case, faults, "handshake", "alert", "error") if isinstance(leg.handshake, Handshake) and _no_common_ground(leg.handshake)]
+    pairs = [
+        (fault, leg)
+        for fault, leg in on_legs(case, faults, "handshake", "alert", "error")
+        if isinstance(leg.handshake, Handshake) and _no_common_ground(leg.handshake)
+    ]
 
     def facts(fault: Fault, leg: Leg) -> dict[str, str]:
         assert isinstance(leg.handshake, Handshake)
         offered = ", ".join(name.replace("_", ".") for name in leg.handshake.versions_that_work)
-        return {**_facts(case, leg), "offers": offered or "none that this OpenSSL knows", "openssl": case.environment.interpreter.openssl if case.environment.interpreter else "OpenSSL"}
+        return {
+            **_facts(case, leg),
+            "offers": offered or "none that this OpenSSL knows",
+            "openssl": case.environment.interpreter.openssl if case.environment.interpreter else "OpenSSL",
+        }
 
     return by_subject("tls-version-unsupported", pairs, facts)
 
@@ -358,14 +526,26 @@ def _versions(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 def _no_common_ground(handshake: Handshake) -> bool:
     if handshake.alert in ("protocol_version", "insufficient_security"):
         return True
-    if handshake.reason in ("UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE", "NO_CIPHERS_AVAILABLE", "VERSION_TOO_LOW", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_SHARED_CIPHER"):
+    if handshake.reason in (
+        "UNSUPPORTED_PROTOCOL",
+        "NO_PROTOCOLS_AVAILABLE",
+        "NO_CIPHERS_AVAILABLE",
+        "VERSION_TOO_LOW",
+        "TLSV1_ALERT_PROTOCOL_VERSION",
+        "NO_SHARED_CIPHER",
+    ):
         return True
     return handshake.alert == "handshake_failure" and not handshake.certificate_requested
 
 
 def _versions_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    return [Remedy(do=f"{facts['host']} offers: {facts['offers']}; {facts['openssl']} here wants TLS 1.2 or newer with today's ciphers. Whoever runs the server must switch TLS 1.2 on; if this Python is very old, use a newer one.", check=f"openssl s_client -connect {shlex.quote(facts['host'])}:{facts['port']} -servername {shlex.quote(facts['host'])} -tls1_2 </dev/null")]
+    return [
+        Remedy(
+            do=f"{facts['host']} offers: {facts['offers']}; {facts['openssl']} here wants TLS 1.2 or newer with today's ciphers. Whoever runs the server must switch TLS 1.2 on; if this Python is very old, use a newer one.",
+            check=f"openssl s_client -connect {shlex.quote(facts['host'])}:{facts['port']} -servername {shlex.quote(facts['host'])} -tls1_2 </dev/null",
+        )
+    ]
 
 
 def _not_tls(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
@@ -382,9 +562,25 @@ def _not_tls_remedies(finding: Finding, case: Case) -> list[Remedy]:
         endpoint = case.environment.endpoint
         plain = facts["url"].replace("https://", "http://", 1)
         if endpoint and facts["host"] in endpoint.value:
-            return [Remedy(do=f"Port {facts['port']} of {facts['host']} speaks plain HTTP: write http:// in HF_ENDPOINT, or name the port that speaks TLS.", run=export("HF_ENDPOINT", endpoint.value.replace("https://", "http://", 1)), check=again(case))]
-        return [Remedy(do=f"Port {facts['port']} of {facts['host']} speaks plain HTTP: write http:// in the URL, or name the port that speaks TLS.", check=f"curl -sSI {shlex.quote(plain)}")]
-    return [Remedy(do=f"Something else than a web server listens at {facts['host']}:{facts['port']} ({facts['said']}): correct the port.", check=f"curl -sSI https://{shlex.quote(facts['host'])}:{facts['port']}/")]
+            return [
+                Remedy(
+                    do=f"Port {facts['port']} of {facts['host']} speaks plain HTTP: write http:// in HF_ENDPOINT, or name the port that speaks TLS.",
+                    run=export("HF_ENDPOINT", endpoint.value.replace("https://", "http://", 1)),
+                    check=again(case),
+                )
+            ]
+        return [
+            Remedy(
+                do=f"Port {facts['port']} of {facts['host']} speaks plain HTTP: write http:// in the URL, or name the port that speaks TLS.",
+                check=f"curl -sSI {shlex.quote(plain)}",
+            )
+        ]
+    return [
+        Remedy(
+            do=f"Something else than a web server listens at {facts['host']}:{facts['port']} ({facts['said']}): correct the port.",
+            check=f"curl -sSI https://{shlex.quote(facts['host'])}:{facts['port']}/",
+        )
+    ]
 
 
 def _cut(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
@@ -401,7 +597,12 @@ def _cut(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 def _cut_remedies(finding: Finding, case: Case) -> list[Remedy]:
     host, port = host_port(finding.subjects[0])
     mtu = "" if finding.facts["sni"] else " If it hangs only through a VPN or tunnel, try a smaller MTU (ip link set dev INTERFACE mtu 1400)."
-    return [Remedy(do=f"A filter on the way ends TLS to {host} after the first message. Ask your network's admin to allow {host}:{port}, or try another network.{mtu}", check=f"openssl s_client -connect {shlex.quote(host)}:{port} -servername {shlex.quote(host)} </dev/null")]
+    return [
+        Remedy(
+            do=f"A filter on the way ends TLS to {host} after the first message. Ask your network's admin to allow {host}:{port}, or try another network.{mtu}",
+            check=f"openssl s_client -connect {shlex.quote(host)}:{port} -servername {shlex.quote(host)} </dev/null",
+        )
+    ]
 
 
 CAUSES = (

@@ -34,7 +34,13 @@ def _truncated(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 
 def _truncated_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    return [Remedy(do=f"Fetch it with a client that resumes (hf download and curl -C - do); if it is cut at the same place again, something between limits size or time: try another network, or ask the admin of this one about {facts['host']}.", run=f"curl -L -C - --retry 20 --retry-all-errors -O {shlex.quote(facts['url'])}", check=again(case))]
+    return [
+        Remedy(
+            do=f"Fetch it with a client that resumes (hf download and curl -C - do); if it is cut at the same place again, something between limits size or time: try another network, or ask the admin of this one about {facts['host']}.",
+            run=f"curl -L -C - --retry 20 --retry-all-errors -O {shlex.quote(facts['url'])}",
+            check=again(case),
+        )
+    ]
 
 
 def _stalled(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
@@ -43,8 +49,18 @@ def _stalled(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 
 def _stalled_remedies(finding: Finding, case: Case) -> list[Remedy]:
     hub = case.target.kind == "hub"
-    patient = Remedy(do="Give the client more patience, and fetch with one plain connection at a time.", run="export HF_HUB_DOWNLOAD_TIMEOUT=60 HF_HUB_DISABLE_XET=1", check=again(case))
-    return [*([patient] if hub else []), Remedy(do=f"Try another network; if it works there, something here holds back the bytes from {finding.facts['host']} (an inspecting proxy that scans first, a rate limit): ask its admin.", check=f"curl -L -o /dev/null --speed-limit 1 --speed-time 15 {shlex.quote(finding.facts['url'])}")]
+    patient = Remedy(
+        do="Give the client more patience, and fetch with one plain connection at a time.",
+        run="export HF_HUB_DOWNLOAD_TIMEOUT=60 HF_HUB_DISABLE_XET=1",
+        check=again(case),
+    )
+    return [
+        *([patient] if hub else []),
+        Remedy(
+            do=f"Try another network; if it works there, something here holds back the bytes from {finding.facts['host']} (an inspecting proxy that scans first, a rate limit): ask its admin.",
+            check=f"curl -L -o /dev/null --speed-limit 1 --speed-time 15 {shlex.quote(finding.facts['url'])}",
+        ),
+    ]
 
 
 def _digest(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
@@ -53,7 +69,12 @@ def _digest(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 
 def _digest_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    return [Remedy(do=f"Fetch {facts['file']} over another network and compare. If it differs there too, report it to {facts['host']}; if not, something on this network changes the bytes. Do not load what you have.", check=f"curl -sSL {shlex.quote(facts['url'])} | sha256sum")]
+    return [
+        Remedy(
+            do=f"Fetch {facts['file']} over another network and compare. If it differs there too, report it to {facts['host']}; if not, something on this network changes the bytes. Do not load what you have.",
+            check=f"curl -sSL {shlex.quote(facts['url'])} | sha256sum",
+        )
+    ]
 
 
 def _slow(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
@@ -61,12 +82,50 @@ def _slow(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 
 
 def _slow_remedies(finding: Finding, case: Case) -> list[Remedy]:
-    return [Remedy(do="Use a nearer mirror (HF_ENDPOINT), an hour with less traffic, or a smaller or quantised variant of the model; a resumable client (hf download) may run over night.", check=again(case))]
+    return [
+        Remedy(
+            do="Use a nearer mirror (HF_ENDPOINT), an hour with less traffic, or a smaller or quantised variant of the model; a resumable client (hf download) may run over night.",
+            check=again(case),
+        )
+    ]
 
 
 CAUSES = (
-    Cause(id="download-truncated", owner=("network", "server"), title="The download from {host} is cut: {bytes} of {expected} bytes came", why="The connection was {how} before the end of {file}. Some clients save such a file as if it were whole.", recognise=_truncated, remedies=_truncated_remedies, lab="download-truncated"),
-    Cause(id="download-stalled", owner=("network",), title="The download from {host} stops after {bytes} bytes and says nothing for {silence} s", why="The connection stays open and no byte comes. Clients wait out their time-outs, several times, and report only “timed out”.", recognise=_stalled, remedies=_stalled_remedies, lab="download-stalled"),
-    Cause(id="remote-checksum-mismatch", owner=("server", "network"), title="{host} sends other bytes for {file} than were published", why="The length is right and the digest is not. No client of the hub checks this; the model would load and be wrong.", recognise=_digest, remedies=_digest_remedies, lab="remote-checksum-mismatch"),
-    Cause(id="download-slow", owner=("network",), severity="warning", title="At {rate} this download would take {estimate}", why="The link to {host} works, only slowly, for what is still to come.", recognise=_slow, remedies=_slow_remedies, lab="download-slow"),
+    Cause(
+        id="download-truncated",
+        owner=("network", "server"),
+        title="The download from {host} is cut: {bytes} of {expected} bytes came",
+        why="The connection was {how} before the end of {file}. Some clients save such a file as if it were whole.",
+        recognise=_truncated,
+        remedies=_truncated_remedies,
+        lab="download-truncated",
+    ),
+    Cause(
+        id="download-stalled",
+        owner=("network",),
+        title="The download from {host} stops after {bytes} bytes and says nothing for {silence} s",
+        why="The connection stays open and no byte comes. Clients wait out their time-outs, several times, and report only “timed out”.",
+        recognise=_stalled,
+        remedies=_stalled_remedies,
+        lab="download-stalled",
+    ),
+    Cause(
+        id="remote-checksum-mismatch",
+        owner=("server", "network"),
+        title="{host} sends other bytes for {file} than were published",
+        why="The length is right and the digest is not. No client of the hub checks this; the model would load and be wrong.",
+        recognise=_digest,
+        remedies=_digest_remedies,
+        lab="remote-checksum-mismatch",
+    ),
+    Cause(
+        id="download-slow",
+        owner=("network",),
+        severity="warning",
+        title="At {rate} this download would take {estimate}",
+        why="The link to {host} works, only slowly, for what is still to come.",
+        recognise=_slow,
+        remedies=_slow_remedies,
+        lab="download-slow",
+    ),
 )

@@ -15,7 +15,9 @@ def test_hosts_accept_connections(journeys: tuple[Journey, ...], expect: Expect)
     """Does every host (or its proxy) accept a connection?"""
     for leg, connection in expect.reached(journeys, "connection"):
         subject = next_hop(leg)
-        tried = [fact(subject, f"connect to {attempt.address.ip} port {connection.port}", attempt_text(attempt), "connected") for attempt in connection.attempts]
+        tried = [
+            fact(subject, f"connect to {attempt.address.ip} port {connection.port}", attempt_text(attempt), "connected") for attempt in connection.attempts
+        ]
         expect.that(bool(connection.address), failure(connection), subject, *tried)
 
 
@@ -24,7 +26,9 @@ def test_every_address_answers(journeys: tuple[Journey, ...], expect: Expect) ->
     for leg, connection in expect.reached(journeys, "connection"):
         if connection.address and len(connection.attempts) > 1:
             subject = next_hop(leg)
-            tried = [fact(subject, f"connect to {attempt.address.ip} port {connection.port}", attempt_text(attempt), "connected") for attempt in connection.attempts]
+            tried = [
+                fact(subject, f"connect to {attempt.address.ip} port {connection.port}", attempt_text(attempt), "connected") for attempt in connection.attempts
+            ]
             # An address that is refused or unreachable at once costs a client nothing: it goes on to the next.
             expect.that(not any(attempt.outcome == "timed_out" for attempt in connection.attempts), "mixed", subject, *tried, severity="warning")
 

@@ -33,7 +33,11 @@ def test_names_resolve_quickly(journeys: tuple[Journey, ...], expect: Expect) ->
     for leg, resolution in expect.reached(journeys, "resolution"):
         if resolution.addresses and not resolution.literal:
             subject = next_hop(leg)
-            slow = [fact(Subject(kind="resolver", name=answer.server), f"answer over {answer.transport}", said_by(answer)) for answer in resolution.resolvers if answer.error]
+            slow = [
+                fact(Subject(kind="resolver", name=answer.server), f"answer over {answer.transport}", said_by(answer))
+                for answer in resolution.resolvers
+                if answer.error
+            ]
             seen = fact(subject, "seconds to resolve", f"{resolution.seconds:.1f}", f"less than {SLOW_SECONDS}")
             expect.that(resolution.seconds < SLOW_SECONDS, "slow", subject, seen, *slow, severity="warning")
 
@@ -46,7 +50,9 @@ def test_names_lead_to_their_hosts(journeys: tuple[Journey, ...], expect: Expect
             addresses = ", ".join(address.ip for address in resolution.addresses)
             evidence = [fact(subject, "resolves to", addresses, "a public address")]
             evidence += [fact(subject, "hosts file", ", ".join(resolution.hosts_file))] if resolution.hosts_file else []
-            evidence += [fact(Subject(kind="resolver", name=answer.server), f"answer over {answer.transport}", said_by(answer)) for answer in resolution.resolvers]
+            evidence += [
+                fact(Subject(kind="resolver", name=answer.server), f"answer over {answer.transport}", said_by(answer)) for answer in resolution.resolvers
+            ]
             expect.that(answered(leg) or not misled(leg, resolution), "wrong-address", subject, *evidence)
 
 

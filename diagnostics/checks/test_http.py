@@ -16,7 +16,20 @@ if TYPE_CHECKING:
 WORTH_RESUMING_BYTES = 1 << 20
 API_JOURNEYS = ("hub", "listing", "tree")
 PAGES = (".html", ".htm", ".xhtml", ".php", "/")
-TELLING = ("server", "via", "content-type", "x-error-code", "x-error-message", "x-request-id", "www-authenticate", "retry-after", "ratelimit", "x-cache", "x-squid-error", "x-amz-request-id")
+TELLING = (
+    "server",
+    "via",
+    "content-type",
+    "x-error-code",
+    "x-error-message",
+    "x-request-id",
+    "www-authenticate",
+    "retry-after",
+    "ratelimit",
+    "x-cache",
+    "x-squid-error",
+    "x-amz-request-id",
+)
 
 
 def test_hosts_answer(journeys: tuple[Journey, ...], expect: Expect) -> None:
@@ -24,7 +37,12 @@ def test_hosts_answer(journeys: tuple[Journey, ...], expect: Expect) -> None:
     for leg, response in expect.reached(journeys, "response"):
         subject = destination(leg)
         how = {"silent": f"no answer in {response.seconds:.0f} s", "closed": "the connection was closed without an answer", "reset": "the connection was reset"}
-        expect.that(response.outcome == "answered", _code(journeys, leg, response.outcome), subject, fact(subject, f"{leg.method} {leg.url}", how.get(response.outcome, response.message), "an HTTP answer"))
+        expect.that(
+            response.outcome == "answered",
+            _code(journeys, leg, response.outcome),
+            subject,
+            fact(subject, f"{leg.method} {leg.url}", how.get(response.outcome, response.message), "an HTTP answer"),
+        )
 
 
 def test_requests_are_granted(journeys: tuple[Journey, ...], expect: Expect) -> None:
@@ -68,7 +86,12 @@ def test_files_come_with_their_metadata(journeys: tuple[Journey, ...], expect: E
             names = {header.name for header in response.headers}
             missing = [name for name, there in _needed(names, response).items() if not there]
             page = "html" in next((header.value for header in response.headers if header.name == "content-type"), "")
-            expect.that(not missing, "page-head" if page else "metadata", subject, fact(subject, f"headers of {leg.url}", f"without {', '.join(missing)}", "ETag, X-Repo-Commit and the length"))
+            expect.that(
+                not missing,
+                "page-head" if page else "metadata",
+                subject,
+                fact(subject, f"headers of {leg.url}", f"without {', '.join(missing)}", "ETag, X-Repo-Commit and the length"),
+            )
 
 
 def test_downloads_can_resume(journeys: tuple[Journey, ...], expect: Expect) -> None:
@@ -76,7 +99,9 @@ def test_downloads_can_resume(journeys: tuple[Journey, ...], expect: Expect) -> 
     for leg, body in expect.reached(journeys, "body"):
         if body.ranges != "untested" and isinstance(body.expected, int) and body.expected >= WORTH_RESUMING_BYTES:
             subject = destination(leg)
-            expect.that(body.ranges == "honoured", "ranges", subject, fact(subject, "a request for a range", body.ranges, "206 with that range"), severity="warning")
+            expect.that(
+                body.ranges == "honoured", "ranges", subject, fact(subject, "a request for a range", body.ranges, "206 with that range"), severity="warning"
+            )
     if not expect.examined:
         expect.skip("no file large enough to be worth resuming")
 

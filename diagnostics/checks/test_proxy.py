@@ -27,5 +27,9 @@ def _evidence(subject: Subject, leg: Leg, tunnel: Tunnel) -> list[Evidence]:
     found += [fact(subject, "title of its page", tunnel.title)] if tunnel.title else []
     found += [fact(subject, "first bytes", tunnel.first_bytes)] if tunnel.first_bytes and not tunnel.title else []
     found += [fact(subject, "it says", tunnel.message)] if tunnel.message else []
-    found += [fact(subject, "authentication it offers", ", ".join(tunnel.schemes)), fact(subject, "credentials sent", "yes" if tunnel.credentials_sent else "no")] if tunnel.schemes else []
+    found += (
+        [fact(subject, "authentication it offers", ", ".join(tunnel.schemes)), fact(subject, "credentials sent", "yes" if tunnel.credentials_sent else "no")]
+        if tunnel.schemes
+        else []
+    )
     return found + [fact(subject, header.name, header.value) for header in tunnel.headers if header.name in ("server", "via", "x-squid-error", "proxy-agent")]

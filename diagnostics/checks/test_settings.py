@@ -27,7 +27,14 @@ def test_target_can_be_used(target: Target, expect: Expect) -> None:
     problem = target.problem
     if isinstance(problem, Problem):
         subject = Subject(kind="target", name=target.spec)
-        expect.that(False, problem.code, subject, fact(subject, "as given", target.spec, "org/name[@revision], a URL, a path or a list"), fact(subject, "what is wrong", problem.detail), step="setting")
+        expect.that(
+            False,
+            problem.code,
+            subject,
+            fact(subject, "as given", target.spec, "org/name[@revision], a URL, a path or a list"),
+            fact(subject, "what is wrong", problem.detail),
+            step="setting",
+        )
     else:
         expect.that(True, "target", Subject(kind="target", name=target.spec), step="setting")
 
@@ -42,7 +49,14 @@ def test_client_may_use_the_network(environment: Environment, target: Target, he
     subject = _variable_subject(variable.name if variable else "HF_HUB_OFFLINE")
     missing = [name for files in here for name in files.missing]
     seen = [fact(subject, "value", variable.value, "unset, or 0")] if variable else []
-    seen += [fact(Subject(kind="folder", name=environment.caches.get("hub", "the cache")), "not here", ", ".join(missing[:8]) or "anything of this model", "every file of the revision")]
+    seen += [
+        fact(
+            Subject(kind="folder", name=environment.caches.get("hub", "the cache")),
+            "not here",
+            ", ".join(missing[:8]) or "anything of this model",
+            "every file of the revision",
+        )
+    ]
     expect.that(variable is None or complete, "offline-mode-set", subject, *seen, step="setting")
 
 
@@ -104,7 +118,11 @@ def _broken_for_everybody(variable: CaVariable) -> str:
 def described(variable: CaVariable) -> str:
     """What is at a CA variable's path, in words."""
     if variable.is_directory:
-        return {"empty": "an empty folder", "unhashed": f"a folder of {variable.files} files, none with OpenSSL's hash name", "hashed": f"a folder with {variable.certificates} hashed certificates"}.get(variable.form, "a folder")
+        return {
+            "empty": "an empty folder",
+            "unhashed": f"a folder of {variable.files} files, none with OpenSSL's hash name",
+            "hashed": f"a folder with {variable.certificates} hashed certificates",
+        }.get(variable.form, "a folder")
     words = {
         "missing": "nothing", "empty": "an empty file", "der": "a certificate in DER form", "text": "a file without a PEM certificate",
         "damaged-pem": "a PEM file that cannot be parsed", "pem": f"{variable.certificates} certificate{'s' * (variable.certificates != 1)}",
@@ -116,7 +134,11 @@ def test_proxy_variables_can_be_read(environment: Environment, target: Target, l
     """Can every client of this download read the proxy variables?"""
     if not environment.proxies and not environment.no_proxy:
         expect.skip("no proxy variable is set")
-    found = {(title(use), route.variable, route.problem): route for use, scheme, host, port in _requests(target, legs) for route in [routes.route(facts(use.family), environment, scheme, host, port)]}
+    found = {
+        (title(use), route.variable, route.problem): route
+        for use, scheme, host, port in _requests(target, legs)
+        for route in [routes.route(facts(use.family), environment, scheme, host, port)]
+    }
     for (client, variable, problem), route in found.items():
         subject = _variable_subject(variable)
         # A SOCKS proxy is a matter of the tunnel: the value can be read.
@@ -137,7 +159,10 @@ def test_no_proxy_is_understood(environment: Environment, target: Target, legs: 
             # A proxy that serves the host all the same does no harm.
             harmed = bool(entry) and leg.route.kind == "proxy" and bool(leg.tunnel and leg.tunnel.outcome != "open")
             subject = _variable_subject(name or "NO_PROXY")
-            seen = [fact(subject, "entry", entry, f"a form that {title(use)} understands"), fact(subject, f"way to {leg.host}", f"through {leg.route.proxy}", "direct")]
+            seen = [
+                fact(subject, "entry", entry, f"a form that {title(use)} understands"),
+                fact(subject, f"way to {leg.host}", f"through {leg.route.proxy}", "direct"),
+            ]
             expect.that(not harmed, "no-proxy-invalid", subject, *seen, step="setting")
 
 

@@ -56,15 +56,24 @@ def _skew(leg: Leg) -> object:
 
 
 def _how_it_ended(subject: Subject, handshake: Handshake) -> list[Evidence]:
-    how = {"closed": "closed by the other side", "reset": "reset by the other side", "silent": f"no answer in {handshake.seconds:.1f} s", "not_tls": "what came is not TLS"}
+    how = {
+        "closed": "closed by the other side",
+        "reset": "reset by the other side",
+        "silent": f"no answer in {handshake.seconds:.1f} s",
+        "not_tls": "what came is not TLS",
+    }
     found = [fact(subject, "handshake", how.get(handshake.outcome, handshake.reason or handshake.message), "completed")]
-    found += [fact(subject, "alert", f"{handshake.alert} (from {'the server' if handshake.alert_sent_by == 'server' else 'our side'})")] if handshake.alert else []
+    found += (
+        [fact(subject, "alert", f"{handshake.alert} (from {'the server' if handshake.alert_sent_by == 'server' else 'our side'})")] if handshake.alert else []
+    )
     found += [fact(subject, "first bytes", handshake.first_bytes, "a TLS record")] if handshake.first_bytes else []
     return found + ([fact(subject, "versions that would work", ", ".join(handshake.versions_that_work))] if handshake.versions_that_work else [])
 
 
 def _why_untrusted(subject: Subject, handshake: Handshake) -> list[Evidence]:
-    found = [fact(subject, "verification", f"{handshake.message} (code {handshake.code})" if handshake.code else handshake.message, f"trusted by {handshake.store}")]
+    found = [
+        fact(subject, "verification", f"{handshake.message} (code {handshake.code})" if handshake.code else handshake.message, f"trusted by {handshake.store}")
+    ]
     if handshake.chain:
         leaf, last = handshake.chain[0], handshake.chain[-1]
         found += [fact(subject, "certificate", leaf.subject), fact(subject, "issuer", last.issuer, f"a root in the store “{handshake.store}”")]
@@ -72,5 +81,8 @@ def _why_untrusted(subject: Subject, handshake: Handshake) -> list[Evidence]:
         found += [fact(subject, "valid", f"{leaf.not_before} to {leaf.not_after}")]
         found += [fact(subject, "names", ", ".join(leaf.names[:8]) or "none")]
     words = {True: "accepts it", False: "refuses it"}
-    found += [fact(subject, f"store “{verdict.store}”", words[verdict.accepted] + (f": {verdict.message}" if verdict.message else "")) for verdict in handshake.verdicts]
+    found += [
+        fact(subject, f"store “{verdict.store}”", words[verdict.accepted] + (f": {verdict.message}" if verdict.message else ""))
+        for verdict in handshake.verdicts
+    ]
     return found

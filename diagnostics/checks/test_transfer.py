@@ -34,7 +34,10 @@ def test_bytes_are_those_published(journeys: tuple[Journey, ...], expect: Expect
                 subject = destination(leg)
                 actual = body.git_sha1 if published.algorithm == "git-sha1" else body.sha256
                 if published.algorithm in ("sha256", "git-sha1") and isinstance(actual, str):
-                    seen = [fact(subject, f"{published.algorithm} of {journey.path}", actual, f"{published.value} ({published.source})"), fact(subject, "size", body.bytes)]
+                    seen = [
+                        fact(subject, f"{published.algorithm} of {journey.path}", actual, f"{published.value} ({published.source})"),
+                        fact(subject, "size", body.bytes),
+                    ]
                     expect.that(actual.startswith(published.value), "digest", subject, *seen)
     if not expect.examined and not expect.blocked:
         expect.skip("no file was small enough to be read whole, or none has a published digest")
@@ -47,7 +50,10 @@ def test_bytes_come_fast_enough(journeys: tuple[Journey, ...], listing: Listing 
         if wanted and isinstance(body.bytes_per_second, float) and body.seconds >= ENOUGH_SAMPLE_SECONDS and body.outcome in ("complete", "sampled"):
             subject = destination(leg)
             seconds = wanted / body.bytes_per_second
-            seen = [fact(subject, "rate", f"{size(body.bytes_per_second)}/s over {body.seconds:.1f} s"), fact(subject, "still to come", size(wanted), f"{duration(seconds)} at that rate")]
+            seen = [
+                fact(subject, "rate", f"{size(body.bytes_per_second)}/s over {body.seconds:.1f} s"),
+                fact(subject, "still to come", size(wanted), f"{duration(seconds)} at that rate"),
+            ]
             expect.that(seconds < PRACTICAL_SECONDS, "slow", subject, *seen, severity="warning")
     if not expect.examined and not expect.blocked:
         expect.skip("no file was large enough to measure the rate, or nothing is still to come")
@@ -63,5 +69,3 @@ def _bytes_to_come(listing: Listing | Unseen, files: Files | Unseen) -> int:
 
 def _bytes(file: RemoteFile) -> int:
     return file.bytes if isinstance(file.bytes, int) else 0
-
-

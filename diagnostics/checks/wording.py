@@ -22,7 +22,12 @@ def destination(leg: Leg) -> Subject:
 def said_by(answer: ResolverAnswer) -> str:
     """One resolver's word."""
     if answer.error:
-        return {"timed_out": f"no answer in {answer.seconds:.1f} s", "refused": "port 53 refused", "unreachable": "unreachable", "invalid": "an answer that cannot be read"}[answer.error]
+        return {
+            "timed_out": f"no answer in {answer.seconds:.1f} s",
+            "refused": "port 53 refused",
+            "unreachable": "unreachable",
+            "invalid": "an answer that cannot be read",
+        }[answer.error]
     found = ", ".join(answer.addresses) or "no address"
     return f"{answer.rcode or 'no rcode'}, {found}" + "".join(f" ({text})" for text in answer.extended_errors)
 

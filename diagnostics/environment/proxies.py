@@ -68,7 +68,7 @@ def _plausible(text: str) -> bool:
     """A host, perhaps with a port and a path, and nothing that looks like the rest of a password."""
     authority = text.strip().strip("\"'").partition("/")[0]
     host, port, _ = _authority(authority)
-    return not authority or bool(_HOST.fullmatch(host) or _IPV6.fullmatch(host)) and (port is None or isinstance(port, int) or len(str(port)) <= 5 and ":" not in str(port))
+    return not authority or (bool(_HOST.fullmatch(host) or _IPV6.fullmatch(host)) and (port is None or isinstance(port, int) or (len(str(port)) <= 5 and ":" not in str(port))))
 
 
 def _authority(text: str) -> tuple[str, int | str | None, str]:
@@ -88,7 +88,7 @@ def _authority(text: str) -> tuple[str, int | str | None, str]:
 
 def _problem(value: str, userinfo: str, host: str, port: int | str | None, remainder: str) -> Problem | Unseen:
     """The first thing a client stumbles over. No detail repeats a piece of the value that may be a password."""
-    if any(ord(char) < 32 and char not in "\t\r\n" or ord(char) == 127 or 0xD800 <= ord(char) <= 0xDFFF for char in value):
+    if any((ord(char) < 32 and char not in "\t\r\n") or ord(char) == 127 or 0xD800 <= ord(char) <= 0xDFFF for char in value):
         return Problem(code="control-character", detail="it holds a character that no URL may hold")
     if re.search(r"[/?#]", userinfo):
         return Problem(code="password-unescaped", detail="the user name or password holds one of / ? #, which ends the address there: write them as %2F %3F %23")

@@ -30,7 +30,15 @@ _SIGNATURES = {
 }
 _CURVES = {"1.2.840.10045.3.1.7": 256, "1.3.132.0.34": 384, "1.3.132.0.35": 521, "1.3.132.0.33": 224, "1.2.840.10045.3.1.1": 192}
 _RSA, _EC = "1.2.840.113549.1.1.1", "1.2.840.10045.2.1"
-_SHORT = {"commonName": "CN", "organizationName": "O", "organizationalUnitName": "OU", "countryName": "C", "localityName": "L", "stateOrProvinceName": "ST", "emailAddress": "E"}
+_SHORT = {
+    "commonName": "CN",
+    "organizationName": "O",
+    "organizationalUnitName": "OU",
+    "countryName": "C",
+    "localityName": "L",
+    "stateOrProvinceName": "ST",
+    "emailAddress": "E",
+}
 Name = tuple[tuple[tuple[str, str], ...], ...]
 
 
@@ -100,7 +108,7 @@ def authorities(cafile: str, capath: str) -> tuple[str, ...]:
         context.load_verify_locations(cafile or None, capath or None)
     except (OSError, ssl.SSLError):
         return ()
-    roots: list[dict[str, Any]] = context.get_ca_certs()  # type: ignore[assignment]
+    roots: list[dict[str, Any]] = context.get_ca_certs()
     return tuple(one_line(root.get("subject", ())) for root in roots)
 
 

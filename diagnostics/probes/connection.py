@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-import os
 import selectors
 import socket
 import time
+from typing import Literal
 
 from diagnostics.case import ABSENT, Address, Attempt, Connection
 from diagnostics.probes.budget import Deadline, OpenSockets
@@ -15,7 +15,7 @@ CONNECT_SECONDS = 6.0  # a SYN is repeated after 1 s and 3 s
 STRAGGLER_SECONDS = 1.5  # how long the other addresses get once one is connected
 MOST_ADDRESSES = 8
 
-_OUTCOMES = {
+_OUTCOMES: dict[int, Literal["refused", "timed_out", "unreachable", "reset", "denied"]] = {
     errno.ECONNREFUSED: "refused",
     errno.ETIMEDOUT: "timed_out",
     errno.ENETUNREACH: "unreachable",
@@ -48,7 +48,9 @@ def connect(addresses: tuple[Address, ...], port: int, deadline: Deadline, socke
     return Connection(port=port, attempts=ordered, address=chosen or ABSENT, seconds=seconds), sockets.add(connected[chosen]) if chosen else None
 
 
-def _begin(address: Address, port: int, selector: selectors.BaseSelector, attempts: dict[Address, Attempt], connected: dict[Address, socket.socket], started: float) -> None:
+def _begin(
+    address: Address, port: int, selector: selectors.BaseSelector, attempts: dict[Address, Attempt], connected: dict[Address, socket.socket], started: float
+) -> None:
     family = socket.AF_INET6 if address.family == "ipv6" else socket.AF_INET
     try:
         sock = socket.socket(family, socket.SOCK_STREAM)
@@ -67,7 +69,9 @@ def _begin(address: Address, port: int, selector: selectors.BaseSelector, attemp
         _settle(sock, address, code, attempts, connected, started)
 
 
-def _finish(selector: selectors.BaseSelector, attempts: dict[Address, Attempt], connected: dict[Address, socket.socket], started: float, deadline: Deadline) -> None:
+def _finish(
+    selector: selectors.BaseSelector, attempts: dict[Address, Attempt], connected: dict[Address, socket.socket], started: float, deadline: Deadline
+) -> None:
     end = started + deadline.within(CONNECT_SECONDS)
     shortened = False
     while selector.get_map():
@@ -83,7 +87,9 @@ def _finish(selector: selectors.BaseSelector, attempts: dict[Address, Attempt], 
             return
 
 
-def _settle(sock: socket.socket, address: Address, code: int, attempts: dict[Address, Attempt], connected: dict[Address, socket.socket], started: float) -> None:
+def _settle(
+    sock: socket.socket, address: Address, code: int, attempts: dict[Address, Attempt], connected: dict[Address, socket.socket], started: float
+) -> None:
     attempts[address] = _attempt(address, code, started)
     if code:
         sock.close()
@@ -101,14 +107,5 @@ def _give_up(selector: selectors.BaseSelector, attempts: dict[Address, Attempt],
 
 
 def _attempt(address: Address, code: int, started: float) -> Attempt:
-    outcome = "connected" if code == 0 else _OUTCOMES.get(code, "error")
-    return Attempt(address=address, outcome=outcome, errno=code, seconds=time.monotonic() - started)  # type: ignore[arg-type]
+    return Attempt(address=address, outcome="connected" if code == 0 else _OUTCOMES.get(code, "error"), errno=code, seconds=time.monotonic() - started)
 
-
-def describe(attempt: Attempt) -> str:
-    """One attempt as a person would say it."""
-    if attempt.outcome == "connected":
-        return f"connected in {attempt.seconds * 1000:.0f} ms"
-    if attempt.outcome == "timed_out":
-        return f"no answer in {attempt.seconds:.1f} s"
-    return f"{os.strerror(attempt.errno)} ({errno.errorcode.get(attempt.errno, attempt.errno)})"

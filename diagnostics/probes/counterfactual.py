@@ -16,11 +16,27 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from diagnostics.case import ABSENT, NOT_ASKED, Certificate, Connection, Counterfactual, Handshake, Journey, Leg, ProxySetting, Resolution, Response, Route, StoreVerdict, Tunnel, Unseen
+from diagnostics.case import (
+    ABSENT,
+    NOT_ASKED,
+    Certificate,
+    Connection,
+    Counterfactual,
+    Handshake,
+    Journey,
+    Leg,
+    ProxySetting,
+    Resolution,
+    Response,
+    Route,
+    StoreVerdict,
+    Tunnel,
+    Unseen,
+)
 from diagnostics.probes import certificates, connection, proxy, tls
 from diagnostics.probes import http as http_probe
-from diagnostics.probes.budget import Deadline, together
-from diagnostics.probes.leg import Arrival, Means, Stop, go
+from diagnostics.probes.budget import Deadline, Together, together
+from diagnostics.probes.leg import Arrival, Means, Stop, go, passage
 from diagnostics.redact import plain
 from diagnostics.redact import url as bare_url
 
@@ -92,7 +108,15 @@ def _proxies_named_anywhere(leg: Leg, means: Means) -> list[tuple[str, Route]]:
 
 def _route_through(setting: ProxySetting) -> Route:
     port = setting.port if isinstance(setting.port, int) else 80
-    return Route(kind="proxy", variable=setting.variable, proxy=setting.value, scheme=setting.scheme or "http", host=setting.host, port=port, credentials=setting.credentials)
+    return Route(
+        kind="proxy",
+        variable=setting.variable,
+        proxy=setting.value,
+        scheme=setting.scheme or "http",
+        host=setting.host,
+        port=port,
+        credentials=setting.credentials,
+    )
 
 
 def _through(question: str, route: Route, leg: Leg, means: Means) -> Counterfactual:
@@ -102,8 +126,7 @@ def _through(question: str, route: Route, leg: Leg, means: Means) -> Counterfact
     _, sock = connection.connect(resolution.addresses, route.port, _hurried(means, 3.0).deadline, means.sockets)
     if sock is None:
         return Counterfactual(question=question, works=False, detail="the proxy does not answer", seconds=time.monotonic() - started)
-    address = means.secrets.proxies.get(route.variable, "")
-    tunnel, inner = proxy.open_tunnel(sock, route, address, leg.host, leg.port, means.store, means.deadline, means.sockets, means.secrets, means.verdicts)
+    tunnel, inner = proxy.open_tunnel(sock, passage(route, leg, means), means.verdicts)
     if inner is not None:
         means.sockets.discard(inner)
     return Counterfactual(question=question, works=tunnel.outcome == "open", detail=_spoken(tunnel), seconds=time.monotonic() - started)
@@ -135,7 +158,7 @@ def _proxy_socket(leg: Leg, means: Means) -> socket.socket | None:
     if not isinstance(leg.connection, Connection) or not leg.connection.address:
         return None
     try:
-        return means.sockets.add(socket.create_connection((leg.connection.address.ip, leg.connection.port), means.deadline.within(2.0)))  # type: ignore[union-attr]
+        return means.sockets.add(socket.create_connection((leg.connection.address.ip, leg.connection.port), means.deadline.within(2.0)))
     except OSError:
         return None
 
@@ -146,7 +169,7 @@ def _plain_proxy(leg: Leg, means: Means) -> Counterfactual:
     if sock is None:
         return Counterfactual(question="plain-proxy", works=False)
     route = dataclasses.replace(leg.route, scheme="http", credentials=False)
-    tunnel, inner = proxy.open_tunnel(sock, route, "", leg.host, leg.port, means.store, means.deadline, means.sockets, means.secrets, means.verdicts)
+    tunnel, inner = proxy.open_tunnel(sock, passage(route, leg, means, ""), means.verdicts)
     if inner is not None:
         means.sockets.discard(inner)
     return Counterfactual(question="plain-proxy", works=isinstance(tunnel.status, int), detail=_spoken(tunnel), seconds=tunnel.seconds)
@@ -177,15 +200,15 @@ def _explained(seen: Handshake, arrival: Arrival, means: Means) -> Handshake:
     stores = tuple(store for store in means.other_stores if store != means.store)
     if means.store.strict:
         stores += (dataclasses.replace(means.store, name=f"{means.store.name}, not strict", strict=False),)
-    looked = functools.partial(tls.look, dial, host, means.deadline, means.sockets, functools.partial(date_of, host=host, means=means))
-    judged = functools.partial(tls.verdicts, dial, host, stores, means.deadline, means.sockets)
-    results = together({"look": looked, "verdicts": judged}, means.deadline.within(ALL_SECONDS))  # type: ignore[dict-item]
-    chain, date, skew = results.get("look", ((), "", None))  # type: ignore[misc]
-    verdicts: tuple[StoreVerdict, ...] = results.get("verdicts", ())  # type: ignore[assignment]
+    looking = Together({"look": functools.partial(tls.look, dial, host, means.deadline, means.sockets, functools.partial(date_of, host=host, means=means))})
+    verdicts = tls.verdicts(dial, host, stores, means.deadline, means.sockets)
+    chain, date, skew = looking.within(means.deadline.within(tls.VERDICT_SECONDS)).get("look", ((), "", None))
     chain = tuple(_known_issuers(item, (means.store, *means.other_stores)) for item in chain)
     if chain and seen.code in (2, 20, 21) and not chain[-1].self_issued:
         verdicts += _with_fetched_issuer(chain, arrival, means)
-    return dataclasses.replace(seen, chain=chain, date=means.secrets.clean(date), skew_seconds=skew if skew is not None else ABSENT, verdicts=verdicts, roots=_roots(means.store))
+    return dataclasses.replace(
+        seen, chain=chain, date=means.secrets.clean(date), skew_seconds=skew if skew is not None else ABSENT, verdicts=verdicts, roots=_roots(means.store)
+    )
 
 
 def _roots(store: tls.Store) -> int | Unseen:
@@ -214,7 +237,9 @@ def _fetch_certificate(address: str, means: Means) -> str:
     """The certificate at an AIA address as PEM; "" where there is none. Plain http by specification."""
     if not address.startswith("http://"):
         return ""
-    arrived = go(Stop(url=address, sample=http_probe.Sample(most_bytes=65536, seconds=FETCH_SECONDS, keep=True), with_token=False), _hurried(means, FETCH_SECONDS))
+    arrived = go(
+        Stop(url=address, sample=http_probe.Sample(most_bytes=65536, seconds=FETCH_SECONDS, keep=True), with_token=False), _hurried(means, FETCH_SECONDS)
+    )
     data = arrived.content
     if not (arrived.leg.response and arrived.leg.response.status == 200 and data):
         return ""
@@ -236,8 +261,12 @@ def _about_handshake(leg: Leg, seen: Handshake, arrival: Arrival, means: Means) 
     assert dial is not None
     found: dict[str, Question] = {}
     if seen.outcome in ("reset", "closed", "silent"):
-        found["says-nothing"] = lambda: Counterfactual(question="says-nothing", works=not tls.cut_unprompted(dial, means.sockets), detail="a connection on which nothing is said stays open")
-        found["without-sni"] = lambda: Counterfactual(question="without-sni", works=tls.works_without_name(dial, means.deadline, means.sockets), detail="a handshake that names no host")
+        found["says-nothing"] = lambda: Counterfactual(
+            question="says-nothing", works=not tls.cut_unprompted(dial, means.sockets), detail="a connection on which nothing is said stays open"
+        )
+        found["without-sni"] = lambda: Counterfactual(
+            question="without-sni", works=tls.works_without_name(dial, means.deadline, means.sockets), detail="a handshake that names no host"
+        )
     if seen.outcome not in ("accepted", "store_unusable") and leg.route.kind == "direct":
         found["plain-http"] = functools.partial(_plain_http, leg, means)
     return found
@@ -245,7 +274,13 @@ def _about_handshake(leg: Leg, seen: Handshake, arrival: Arrival, means: Means) 
 
 def _plain_http(leg: Leg, means: Means) -> Counterfactual:
     """What plain http on port 80 of the same host says: a captive portal redirects everything to its own page."""
-    stop = Stop(url=f"http://{_bracketed(leg.host)}/", method="GET", sample=http_probe.Sample(most_bytes=8192, seconds=1.0), with_token=False, through=Route(kind="direct"))
+    stop = Stop(
+        url=f"http://{_bracketed(leg.host)}/",
+        method="GET",
+        sample=http_probe.Sample(most_bytes=8192, seconds=1.0),
+        with_token=False,
+        through=Route(kind="direct"),
+    )
     arrived = go(stop, _hurried(means, 2.0))
     response = arrived.leg.response
     if not isinstance(response, Response) or not isinstance(response.status, int):
@@ -272,7 +307,7 @@ def _about_response(leg: Leg, response: Response, arrival: Arrival, stop: Stop, 
     if response.status in (401, 403, 404) and leg.token_sent:
         found["without-token"] = functools.partial(_without_token, stop, means)
         found["whoami"] = functools.partial(_whoami, leg, means)
-    odd = response.content in ("html",) or response.status in (302, 303, 307, 403, 451, 511) and leg.scheme == "http"
+    odd = response.content in ("html",) or (response.status in (302, 303, 307, 403, 451, 511) and leg.scheme == "http")
     if odd and leg.route.kind == "direct" and leg.scheme == "https":
         found["plain-http"] = functools.partial(_plain_http, leg, means)
     return found
@@ -281,7 +316,9 @@ def _about_response(leg: Leg, response: Response, arrival: Arrival, stop: Stop, 
 def _without_token(stop: Stop, means: Means) -> Counterfactual:
     arrived = go(dataclasses.replace(stop, with_token=False), means)
     status = arrived.leg.response.status if arrived.leg.response else ABSENT
-    return Counterfactual(question="without-token", works=isinstance(status, int) and status < 400, detail=str(status) if isinstance(status, int) else "no answer")
+    return Counterfactual(
+        question="without-token", works=isinstance(status, int) and status < 400, detail=str(status) if isinstance(status, int) else "no answer"
+    )
 
 
 def _whoami(leg: Leg, means: Means) -> Counterfactual:
@@ -298,7 +335,7 @@ def get_instead(journey: Journey, arrivals: list[Arrival], means: Means) -> Coun
         return NOT_ASKED
     last = arrivals[-1]
     response = last.leg.response
-    if not isinstance(response, Response) or response.status in (401, 404, 429) or isinstance(response.status, int) and response.status < 400:
+    if not isinstance(response, Response) or response.status in (401, 404, 429) or (isinstance(response.status, int) and response.status < 400):
         return NOT_ASKED
     arrived = go(Stop(url=last.parts.geturl(), sample=http_probe.Sample(most_bytes=65536, seconds=2.0)), means)
     status = arrived.leg.response.status if arrived.leg.response else ABSENT

@@ -15,6 +15,7 @@ import socket
 import ssl
 import time
 from dataclasses import dataclass, field
+from typing import Literal
 
 from diagnostics import __version__
 from diagnostics.case import ABSENT, Body, Response, Unseen
@@ -26,6 +27,7 @@ ANSWER_SECONDS = 10.0  # as huggingface_hub waits (HF_HUB_ETAG_TIMEOUT)
 STALL_SECONDS = 8.0
 SAMPLE_SECONDS = 3.0
 PIECE = 1 << 16
+BodyOutcome = Literal["complete", "sampled", "truncated", "stalled", "reset", "invalid"]
 _TITLE = re.compile(rb"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 _HEADING = re.compile(rb"<h1[^>]*>(.*?)</h1", re.IGNORECASE | re.DOTALL)
 
@@ -61,7 +63,9 @@ def request(sock: socket.socket, ask: Ask, deadline: Deadline, secrets: Secrets)
         answer = connection.getresponse()
     except (OSError, http.client.HTTPException, ValueError) as error:
         outcome, message = _broken(error)
-        return Response(method=ask.method, outcome=outcome, message=secrets.clean(message), first_bytes=secrets.clean(message) if outcome == "invalid" else "", seconds=time.monotonic() - started), None  # type: ignore[arg-type]
+        shown = secrets.clean(message)
+        seconds = time.monotonic() - started
+        return Response(method=ask.method, outcome=outcome, message=shown, first_bytes=shown if outcome == "invalid" else "", seconds=seconds), None
     return describe(ask.method, answer, secrets, time.monotonic() - started), answer
 
 
@@ -76,7 +80,7 @@ def _send(connection: http.client.HTTPConnection, ask: Ask) -> None:
     connection.endheaders()
 
 
-def _broken(error: Exception) -> tuple[str, str]:
+def _broken(error: Exception) -> tuple[Literal["silent", "closed", "reset", "alert", "invalid"], str]:
     """(Response.outcome, what was seen), by type."""
     if isinstance(error, TimeoutError):
         return "silent", ""
@@ -87,7 +91,7 @@ def _broken(error: Exception) -> tuple[str, str]:
     if isinstance(error, ssl.SSLError):
         return "alert", error.reason or str(error)
     if isinstance(error, http.client.BadStatusLine):
-        return "invalid", error.line
+        return "invalid", str(error.args[0]) if error.args else ""
     if isinstance(error, http.client.LineTooLong):
         return "invalid", "a header line of more than 65536 bytes"
     return "invalid", str(error)
@@ -129,7 +133,8 @@ def read(answer: http.client.HTTPResponse, sock: socket.socket, sample: Sample, 
     """A short read: until the end, enough bytes, enough seconds, or silence. Returns the kept bytes too (the first 8 KiB at least)."""
     started, end = time.monotonic(), time.monotonic() + deadline.within(sample.seconds)
     expected = content_length(answer)
-    kept, count, first, outcome, message = bytearray(), 0, 0.0, "sampled", ""
+    kept, count, first, message = bytearray(), 0, 0.0, ""
+    outcome: BodyOutcome = "sampled"
     digests = (hashlib.sha256(), hashlib.sha1(b"blob %d\0" % expected, usedforsecurity=False) if isinstance(expected, int) else None)
     quiet = time.monotonic()
     while count < sample.most_bytes and time.monotonic() < end:
@@ -157,7 +162,7 @@ def read(answer: http.client.HTTPResponse, sock: socket.socket, sample: Sample, 
     whole = outcome == "complete"
     head = bytes(kept[:8192])
     return Body(
-        outcome=outcome,  # type: ignore[arg-type]
+        outcome=outcome,
         bytes=count,
         expected=expected,
         content=content_kind(head),
@@ -172,7 +177,7 @@ def read(answer: http.client.HTTPResponse, sock: socket.socket, sample: Sample, 
     ), bytes(kept)
 
 
-def _cut(error: Exception) -> tuple[str, str]:
+def _cut(error: Exception) -> tuple[BodyOutcome, str]:
     if isinstance(error, TimeoutError):
         return "stalled", ""
     if isinstance(error, http.client.IncompleteRead | ssl.SSLEOFError | ssl.SSLZeroReturnError):
@@ -188,7 +193,7 @@ def content_kind(head: bytes) -> str:
     lower = text[:512].lower()
     if not head:
         return "empty"
-    if lower.startswith((b"<!doctype html", b"<html", b"<head", b"<body")) or b"<html" in lower and lower.startswith((b"<!--", b"<?xml")):
+    if lower.startswith((b"<!doctype html", b"<html", b"<head", b"<body")) or (b"<html" in lower and lower.startswith((b"<!--", b"<?xml"))):
         return "html"
     if lower.startswith((b"<?xml", b"<error", b"<listbucketresult")):
         return "xml"

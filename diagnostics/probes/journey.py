@@ -44,7 +44,9 @@ def travel(trip: Trip, means: Means, publish: Callable[[Journey], None]) -> tupl
         arrival = go(stop, means, show)
         arrivals.append(dataclasses.replace(arrival, leg=counterfactual.examine(arrival, stop, means)))
     journey = dataclasses.replace(journey, legs=tuple(arrival.leg for arrival in arrivals))
-    journey = dataclasses.replace(journey, legs=_with_ranges(journey, arrivals, trip, means), method_fallback=counterfactual.get_instead(journey, arrivals, means))
+    journey = dataclasses.replace(
+        journey, legs=_with_ranges(journey, arrivals, trip, means), method_fallback=counterfactual.get_instead(journey, arrivals, means)
+    )
     publish(journey)
     return journey, arrivals
 
@@ -79,9 +81,13 @@ def _with_ranges(journey: Journey, arrivals: list[Arrival], trip: Trip, means: M
         return journey.legs
     if not isinstance(last.body.expected, int) or last.body.expected < WORTH_RESUMING_BYTES:
         return journey.legs
-    part = go(Stop(url=arrivals[-1].parts.geturl(), sample=http_probe.Sample(most_bytes=1024, seconds=2.0), headers=(*trip.headers, ("Range", "bytes=1-512"))), means)
+    part = go(
+        Stop(url=arrivals[-1].parts.geturl(), sample=http_probe.Sample(most_bytes=1024, seconds=2.0), headers=(*trip.headers, ("Range", "bytes=1-512"))), means
+    )
     status = part.leg.response.status if part.leg.response else 0
-    answer: Literal["honoured", "ignored", "refused", "untested"] = "honoured" if status == 206 else "ignored" if status == 200 else "refused" if isinstance(status, int) and status >= 400 else "untested"
+    answer: Literal["honoured", "ignored", "refused", "untested"] = (
+        "honoured" if status == 206 else "ignored" if status == 200 else "refused" if isinstance(status, int) and status >= 400 else "untested"
+    )
     return (*journey.legs[:-1], dataclasses.replace(last, body=dataclasses.replace(last.body, ranges=answer)))
 
 

@@ -117,7 +117,7 @@ def port_of(parts: SplitResult) -> int:
 
 
 def _needs_tunnel(route: Route, scheme: str) -> bool:
-    return route.kind == "unusable" or route.kind == "proxy" and (scheme == "https" or route.scheme.startswith("socks"))
+    return route.kind == "unusable" or (route.kind == "proxy" and (scheme == "https" or route.scheme.startswith("socks")))
 
 
 @dataclass(kw_only=True)
@@ -191,9 +191,7 @@ class _Walk:
 
     def _open_tunnel(self, sock: socket.socket | None) -> tuple[Tunnel, socket.socket | None]:
         assert sock is not None
-        route, means = self.leg.route, self.means
-        address = means.secrets.proxies.get(route.variable, "")
-        return proxy.open_tunnel(sock, route, address, self.leg.host, self.leg.port, means.store, means.deadline, means.sockets, means.secrets, means.verdicts)
+        return proxy.open_tunnel(sock, passage(self.leg.route, self.leg, self.means), self.means.verdicts)
 
     def _shake(self) -> bool:
         if self.leg.handshake is NOT_ASKED:
@@ -224,7 +222,10 @@ class _Walk:
         """A TLS 1.3 server refuses a missing client certificate only after the handshake (RFC 8446 §4.4.2.4)."""
         overheard = self.channel.overheard if self.channel else None
         if overheard and overheard.alert >= 0 and isinstance(self.leg.handshake, Handshake):
-            self.leg = dataclasses.replace(self.leg, handshake=dataclasses.replace(self.leg.handshake, alert=tls.alert_name(overheard.alert), certificate_requested=overheard.certificate_requested))
+            self.leg = dataclasses.replace(
+                self.leg,
+                handshake=dataclasses.replace(self.leg.handshake, alert=tls.alert_name(overheard.alert), certificate_requested=overheard.certificate_requested),
+            )
             return dataclasses.replace(response, outcome="alert")
         return response
 
@@ -258,13 +259,28 @@ class _Walk:
         if not isinstance(made, Connection) or not made.address:
             return None
         try:
-            sock = socket.create_connection((made.address.ip, made.port), self.means.deadline.within(3.0))  # type: ignore[union-attr]
+            sock = socket.create_connection((made.address.ip, made.port), self.means.deadline.within(3.0))
         except OSError:
             return None
         self.means.sockets.add(sock)
         if self.leg.tunnel is NOT_ASKED:
             return sock
         return self._open_tunnel(sock)[1]
+
+
+def passage(route: Route, leg: Leg, means: Means, address: str | None = None) -> proxy.Passage:
+    """What to ask of the proxy of ``route`` for this leg."""
+    known = means.secrets.proxies.get(route.variable, "") if address is None else address
+    return proxy.Passage(
+        route=route,
+        address=known,
+        host=leg.host,
+        port=leg.port,
+        store=means.store,
+        deadline=means.deadline,
+        sockets=means.sockets,
+        secrets=means.secrets,
+    )
 
 
 def _sendable(path: str) -> str:

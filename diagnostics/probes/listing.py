@@ -107,7 +107,14 @@ def _from_siblings(info: dict[str, Any]) -> tuple[RemoteFile, ...]:
             lfs = entry.get("lfs") if isinstance(entry.get("lfs"), dict) else {}
             assert isinstance(lfs, dict)
             size = _size(lfs.get("size", entry.get("size")))
-            files.append(RemoteFile(path=plain(entry["rfilename"], 500), bytes=size, sha256=_digest(lfs.get("sha256"), _SHA256), git_sha1=ABSENT if lfs else _digest(entry.get("blobId"), _SHA1)))
+            files.append(
+                RemoteFile(
+                    path=plain(entry["rfilename"], 500),
+                    bytes=size,
+                    sha256=_digest(lfs.get("sha256"), _SHA256),
+                    git_sha1=ABSENT if lfs else _digest(entry.get("blobId"), _SHA1),
+                )
+            )
     return tuple(files[:MOST_FILES])
 
 

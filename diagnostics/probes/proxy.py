@@ -10,17 +10,27 @@ import socket
 import struct
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
-from diagnostics.case import ABSENT, Header, Route, Tunnel
+from diagnostics import redact
+from diagnostics.case import Header, Route, Tunnel
 from diagnostics.probes import http, tls
 from diagnostics.probes.budget import Deadline, OpenSockets
 from diagnostics.redact import Secrets
 
 TUNNEL_SECONDS = 8.0
 HEAD_BYTES = 65536
-_SOCKS5_REPLIES = {1: "general failure", 2: "not allowed by ruleset", 3: "network unreachable", 4: "host unreachable", 5: "connection refused", 6: "TTL expired", 7: "command not supported", 8: "address type not supported"}
+_SOCKS5_REPLIES = {
+    1: "general failure",
+    2: "not allowed by ruleset",
+    3: "network unreachable",
+    4: "host unreachable",
+    5: "connection refused",
+    6: "TTL expired",
+    7: "command not supported",
+    8: "address type not supported",
+}
 
 
 @dataclass
@@ -50,20 +60,36 @@ def authorization(address: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode("utf-8", "surrogateescape")).decode() if user or password else ""
 
 
-def open_tunnel(
-    sock: socket.socket, route: Route, address: str, host: str, port: int, store: tls.Store, deadline: Deadline, sockets: OpenSockets, secrets: Secrets, verdicts: Verdicts
-) -> tuple[Tunnel, socket.socket | None]:
-    """Through the proxy at the other end of ``sock`` to ``host:port``. ``address`` is the proxy's URL with its credentials."""
-    proxy = f"{route.host}:{route.port}"
-    if route.scheme.startswith("socks"):
-        return _closing(_socks(sock, route, address, host, port, deadline, secrets), sock, sockets)
-    if not route.credentials:
-        return _http_tunnel(sock, route, "", host, port, store, deadline, sockets, secrets)
+@dataclass(frozen=True, kw_only=True)
+class Passage:
+    """What is asked of a proxy: a way to ``host:port``. ``address`` is the proxy's URL with its credentials."""
+
+    route: Route
+    address: str = field(repr=False)
+    host: str
+    port: int
+    store: tls.Store  # for TLS with the proxy itself
+    deadline: Deadline
+    sockets: OpenSockets
+    secrets: Secrets
+
+    @property
+    def proxy(self) -> str:
+        return f"{self.route.host}:{self.route.port}"
+
+
+def open_tunnel(sock: socket.socket, passage: Passage, verdicts: Verdicts) -> tuple[Tunnel, socket.socket | None]:
+    """Through the proxy at the other end of ``sock``; the socket that comes back leads to the host."""
+    if passage.route.scheme.startswith("socks"):
+        return _closing(_socks(sock, passage), sock, passage)
+    if not passage.route.credentials:
+        return _http_tunnel(sock, passage, "")
+    proxy = passage.proxy
     with verdicts.lock(proxy) if proxy not in verdicts.accepted else threading.Lock():
         if proxy in verdicts.refused:
-            sockets.discard(sock)
+            passage.sockets.discard(sock)
             return verdicts.refused[proxy], None
-        tunnel, inner = _http_tunnel(sock, route, authorization(address), host, port, store, deadline, sockets, secrets)
+        tunnel, inner = _http_tunnel(sock, passage, authorization(passage.address))
         if tunnel.status == 407:
             verdicts.refused[proxy] = tunnel
         elif tunnel.outcome == "open":
@@ -71,47 +97,43 @@ def open_tunnel(
     return tunnel, inner
 
 
-def _closing(tunnel: Tunnel, sock: socket.socket, sockets: OpenSockets) -> tuple[Tunnel, socket.socket | None]:
+def _closing(tunnel: Tunnel, sock: socket.socket, passage: Passage) -> tuple[Tunnel, socket.socket | None]:
     if tunnel.outcome == "open":
         return tunnel, sock
-    sockets.discard(sock)
+    passage.sockets.discard(sock)
     return tunnel, None
 
 
-def _http_tunnel(
-    sock: socket.socket, route: Route, authorization_value: str, host: str, port: int, store: tls.Store, deadline: Deadline, sockets: OpenSockets, secrets: Secrets
-) -> tuple[Tunnel, socket.socket | None]:
+def _http_tunnel(sock: socket.socket, passage: Passage, login: str) -> tuple[Tunnel, socket.socket | None]:
     started = time.monotonic()
-    proxy = f"{route.host}:{route.port}"
-    protocol = "https" if route.scheme == "https" else "http"
-    if protocol == "https":
-        shaken, channel = tls.handshake(sock, route.host, store, deadline, sockets)
+    secure = passage.route.scheme == "https"
+    blank = Tunnel(proxy=passage.proxy, protocol="https" if secure else "http", outcome="silent", credentials_sent=bool(login))
+    if secure:
+        shaken, channel = tls.handshake(sock, passage.route.host, passage.store, passage.deadline, passage.sockets)
         if channel is None:
-            message = f"TLS to the proxy itself: {shaken.outcome} ({shaken.message})"
-            return Tunnel(proxy=proxy, protocol="https", outcome="tls_failed", message=secrets.clean(message), seconds=time.monotonic() - started), None
+            message = passage.secrets.clean(f"TLS to the proxy itself: {shaken.outcome} ({shaken.message})")
+            return replace(blank, outcome="tls_failed", credentials_sent=False, message=message, seconds=time.monotonic() - started), None
         sock = channel.sock
-    tunnel = _connect(sock, proxy, protocol, authorization_value, host, port, deadline, secrets, started)
-    return _closing(tunnel, sock, sockets)
+    tunnel = replace(_connect(sock, passage, login, blank), seconds=time.monotonic() - started)
+    return _closing(tunnel, sock, passage)
 
 
-def _connect(sock: socket.socket, proxy: str, protocol: str, authorization_value: str, host: str, port: int, deadline: Deadline, secrets: Secrets, started: float) -> Tunnel:
+def _connect(sock: socket.socket, passage: Passage, login: str, blank: Tunnel) -> Tunnel:
     """CONNECT and its answer; of a refusal also the page's title, which often says who refuses."""
-    about = {"proxy": proxy, "protocol": protocol, "credentials_sent": bool(authorization_value)}
+    host, port = passage.host, passage.port
     authority = f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
     lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}", f"User-Agent: {http.USER_AGENT}"]
-    lines += [f"Proxy-Authorization: {authorization_value}"] if authorization_value else []
-    end = time.monotonic() + deadline.within(TUNNEL_SECONDS)
+    lines += [f"Proxy-Authorization: {login}"] if login else []
+    end = time.monotonic() + passage.deadline.within(TUNNEL_SECONDS)
     try:
         sock.settimeout(max(0.01, end - time.monotonic()))
         sock.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace"))
         data = _read_head(sock, end)
     except TimeoutError:
-        return Tunnel(**about, outcome="silent", seconds=time.monotonic() - started)  # type: ignore[arg-type]
+        return blank
     except OSError as error:
-        return Tunnel(**about, outcome="reset", message=secrets.clean(str(error)), seconds=time.monotonic() - started)  # type: ignore[arg-type]
-    if not data:
-        return Tunnel(**about, outcome="closed", seconds=time.monotonic() - started)  # type: ignore[arg-type]
-    return _answer(data, sock, about, secrets, started)
+        return replace(blank, outcome="reset", message=passage.secrets.clean(str(error)))
+    return _answer(data, sock, blank, passage.secrets) if data else replace(blank, outcome="closed")
 
 
 def _read_head(sock: socket.socket, end: float) -> bytes:
@@ -137,22 +159,22 @@ def _read_head(sock: socket.socket, end: float) -> bytes:
     return data
 
 
-def _answer(data: bytes, sock: socket.socket, about: dict[str, object], secrets: Secrets, started: float) -> Tunnel:
+def _answer(data: bytes, sock: socket.socket, blank: Tunnel, secrets: Secrets) -> Tunnel:
     parsed = http.parse_head(data)
     if parsed is None:
-        return Tunnel(**about, outcome="not_http", first_bytes=secrets.clean(data[:80]), seconds=time.monotonic() - started)  # type: ignore[arg-type]
+        return replace(blank, outcome="not_http", first_bytes=secrets.clean(data[:80]))
     status, reason, pairs = parsed
     page = b"" if 200 <= status < 300 else _page(sock)
-    return Tunnel(
-        **about,  # type: ignore[arg-type]
+    headers = secrets.headers(pairs)
+    return replace(
+        blank,
         outcome="open" if 200 <= status < 300 else "refused",
         status=status,
         reason=secrets.clean(reason, 80),
-        headers=secrets.headers(pairs),
-        schemes=auth_schemes(secrets.headers(pairs)),
+        headers=headers,
+        schemes=auth_schemes(headers),
         title=secrets.clean(http.title(page), 160),
         first_bytes=secrets.clean(page[:120]),
-        seconds=time.monotonic() - started,
     )
 
 
@@ -190,52 +212,53 @@ def alive(sock: socket.socket, seconds: float = 2.0) -> bool:
 # --- SOCKS -------------------------------------------------------------------------------------------------------------------
 
 
-def _socks(sock: socket.socket, route: Route, address: str, host: str, port: int, deadline: Deadline, secrets: Secrets) -> Tunnel:
+def _socks(sock: socket.socket, passage: Passage) -> Tunnel:
     started = time.monotonic()
-    version = 4 if route.scheme.startswith("socks4") else 5
-    about = {"proxy": f"{route.host}:{route.port}", "protocol": f"socks{version}", "credentials_sent": version == 5 and route.credentials}
-    sock.settimeout(deadline.within(TUNNEL_SECONDS))
-    status = 0
+    old = passage.route.scheme.startswith("socks4")
+    blank = Tunnel(proxy=passage.proxy, protocol="socks4" if old else "socks5", outcome="silent", credentials_sent=not old and passage.route.credentials)
+    sock.settimeout(passage.deadline.within(TUNNEL_SECONDS))
     try:
-        outcome, status, message = (_socks4 if version == 4 else _socks5)(sock, credentials(address), host, port)
+        tunnel = (_socks4 if old else _socks5)(sock, credentials(passage.address), passage.host, passage.port, blank)
     except TimeoutError:
-        outcome, message = "silent", ""
+        tunnel = blank
     except ConnectionError as error:
-        outcome, message = "reset", str(error)
+        tunnel = replace(blank, outcome="reset", message=passage.secrets.clean(str(error)))
     except EOFError:
-        outcome, message = "closed", ""
+        tunnel = replace(blank, outcome="closed")
     except (OSError, UnicodeError) as error:
-        outcome, message = "refused", str(error)
-    return Tunnel(**about, outcome=outcome, status=status or ABSENT, message=secrets.clean(message), first_bytes=secrets.clean(message) if outcome == "not_http" else "", seconds=time.monotonic() - started)  # type: ignore[arg-type]
+        tunnel = replace(blank, outcome="refused", message=passage.secrets.clean(str(error)))
+    return replace(tunnel, seconds=time.monotonic() - started)
 
 
-def _socks5(sock: socket.socket, login: tuple[str, str], host: str, port: int) -> tuple[str, int, str]:
-    """RFC 1928 with the name resolved by the proxy (socks5h); returns (outcome, reply, what it said). A refused login counts as 407."""
+def _socks5(sock: socket.socket, login: tuple[str, str], host: str, port: int, blank: Tunnel) -> Tunnel:
+    """RFC 1928 with the name resolved by the proxy (socks5h). ``status`` is the reply; a refused login counts as HTTP's 407."""
     methods = b"\x00\x02" if any(login) else b"\x00"
     sock.sendall(bytes((5, len(methods))) + methods)
-    version, method = _take(sock, 2)
-    if version != 5:
-        return "not_http", 0, repr(bytes((version, method)))
-    if method == 2:
+    answer = _take(sock, 2)
+    if answer[0] != 5:
+        return replace(blank, outcome="not_http", first_bytes=redact.plain(answer))
+    if answer[1] == 2:
         user, password = (part.encode()[:255] for part in login)
         sock.sendall(bytes((1, len(user))) + user + bytes((len(password),)) + password)
         if _take(sock, 2)[1]:
-            return "refused", 407, "the SOCKS proxy refused the user name or password"
-    elif method:
-        return "refused", 407, "the SOCKS proxy wants an authentication that was not offered"
+            return replace(blank, outcome="refused", status=407, message="the SOCKS proxy refused the user name or password")
+    elif answer[1]:
+        return replace(blank, outcome="refused", status=407, message="the SOCKS proxy wants an authentication that was not offered")
     name = host.strip("[]").encode("idna")
     sock.sendall(b"\x05\x01\x00\x03" + bytes((len(name),)) + name + struct.pack(">H", port))
     _, reply, _, kind = _take(sock, 4)
     _take(sock, {1: 4, 4: 16}.get(kind) or _take(sock, 1)[0])
     _take(sock, 2)
-    return ("open", 0, "") if reply == 0 else ("refused", reply, f"SOCKS reply {reply}: {_SOCKS5_REPLIES.get(reply, 'unknown')}")
+    if reply == 0:
+        return replace(blank, outcome="open")
+    return replace(blank, outcome="refused", status=reply, message=f"SOCKS reply {reply}: {_SOCKS5_REPLIES.get(reply, 'unknown')}")
 
 
-def _socks4(sock: socket.socket, login: tuple[str, str], host: str, port: int) -> tuple[str, int, str]:
+def _socks4(sock: socket.socket, login: tuple[str, str], host: str, port: int, blank: Tunnel) -> Tunnel:
     """SOCKS 4A: the name goes along for the proxy to resolve."""
     sock.sendall(b"\x04\x01" + struct.pack(">H", port) + b"\x00\x00\x00\x01" + login[0].encode() + b"\x00" + host.encode("idna") + b"\x00")
     reply = _take(sock, 8)[1]
-    return ("open", 0, "") if reply == 90 else ("refused", reply, f"SOCKS 4 reply {reply}")
+    return replace(blank, outcome="open") if reply == 90 else replace(blank, outcome="refused", status=reply, message=f"SOCKS 4 reply {reply}")
 
 
 def _take(sock: socket.socket, count: int) -> bytes:

@@ -12,7 +12,13 @@ from diagnostics.probes.route import trust
 from diagnostics.probes.tls import Store
 
 # Where httpcore2 looks beyond OpenSSL's compiled-in paths (httpcore2/_ssl.py), and what the distributions use.
-_OS_FILES = ("/etc/ssl/cert.pem", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/pki/tls/cert.pem", "/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/ca-bundle.pem")
+_OS_FILES = (
+    "/etc/ssl/cert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/cert.pem",
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/ssl/ca-bundle.pem",
+)
 
 
 def operating_system(strict: bool = False) -> Store:
@@ -53,7 +59,11 @@ def client_store(facts: ClientFacts, environment: Environment) -> Store:
 def other_stores(facts: ClientFacts, environment: Environment) -> tuple[Store, ...]:
     """Every store on this machine that is worth asking: certifi, the operating system's, each variable's path."""
     named = [
-        Store(name=variable.variable, cafile="" if variable.is_directory else os.path.expanduser(variable.path), capath=os.path.expanduser(variable.path) if variable.is_directory else "")
+        Store(
+            name=variable.variable,
+            cafile="" if variable.is_directory else os.path.expanduser(variable.path),
+            capath=os.path.expanduser(variable.path) if variable.is_directory else "",
+        )
         for variable in environment.ca
         if variable.exists and variable.certificates
     ]

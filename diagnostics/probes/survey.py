@@ -7,12 +7,14 @@ Hashing would distort the network's times on few cores, so it is a phase of its 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from diagnostics import environment as environment_module
 from diagnostics import targets
@@ -26,7 +28,6 @@ from diagnostics.probes.leg import Means
 from diagnostics.probes.listing import api_trip, resolve_url, see_listing
 from diagnostics.probes.stores import client_store, other_stores
 from diagnostics.redact import Secrets
-from urllib.parse import urlsplit
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 DIGEST_SECONDS = 10.0
@@ -226,8 +227,7 @@ class Survey:
         return trips + ([self._file_trip("small-file", small, listing.commit, means)] if small is not largest else [])
 
     def _file_trip(self, name: str, file: RemoteFile, commit: str, means: Means) -> Trip:
-        digest = ("sha256", file.sha256) if file.sha256 else ("git-sha1", file.git_sha1)
-        published = Published(path=file.path, algorithm=digest[0], value=digest[1], source="hub listing", bytes=file.bytes) if isinstance(digest[1], str) else ABSENT  # type: ignore[arg-type]
+        published = _published(file)
         purpose = f"the largest file ({file.path})" if name == "largest-file" else f"a small file ({file.path})"
         url = resolve_url(self.target, self._endpoint, commit or self.target.revision, file.path)
         return Trip(name=name, purpose=purpose, url=url, path=file.path, published=published, sample=FILE_SAMPLE, head_first=means.facts.head_first)
@@ -244,7 +244,14 @@ class Survey:
         raw = self.secrets.urls[:MOST_URLS]
         published = {item.path: item for item in self.target.published}
         return [
-            Trip(name=f"url-{number}", purpose=f"file {number} of {len(self.secrets.urls)}" if len(raw) > 1 else "the file", url=url, path=shown, published=published.get(shown, ABSENT), sample=FILE_SAMPLE)
+            Trip(
+                name=f"url-{number}",
+                purpose=f"file {number} of {len(self.secrets.urls)}" if len(raw) > 1 else "the file",
+                url=url,
+                path=shown,
+                published=published.get(shown, ABSENT),
+                sample=FILE_SAMPLE,
+            )
             for number, (url, shown) in enumerate(zip(raw, self.target.urls, strict=False), 1)
         ]
 
@@ -295,13 +302,30 @@ class Survey:
         def progress(done: int, total: int) -> None:
             self._progress(f"verified {done / 1e6:.0f} of {total / 1e6:.0f} MB")
 
-        self._saw(digests=checksums.see_digests(self.target, self.environment, listing, here, self.digests, DIGEST_SECONDS, progress, self._stopped))  # type: ignore[arg-type]
+        self._saw(digests=checksums.see_digests(self.target, self.environment, listing, here, self.digests, DIGEST_SECONDS, progress, self._stopped))
 
 
-def prepare(spec: str, *, files: tuple[str, ...] = (), timeout: float = 30.0, digests: str = "auto", python: str = "", wanted: frozenset[str] = EVERYTHING, progress: Progress | None = None) -> Survey:
+def _published(file: RemoteFile) -> Published | Unseen:
+    """The digest that the listing gives."""
+    if isinstance(file.sha256, str):
+        return Published(path=file.path, algorithm="sha256", value=file.sha256, source="hub listing", bytes=file.bytes)
+    if isinstance(file.git_sha1, str):
+        return Published(path=file.path, algorithm="git-sha1", value=file.git_sha1, source="hub listing", bytes=file.bytes)
+    return ABSENT
+
+
+def prepare(
+    spec: str,
+    *,
+    files: tuple[str, ...] = (),
+    timeout: float = 30.0,
+    digests: str = "auto",
+    python: str = "",
+    wanted: frozenset[str] = EVERYTHING,
+    progress: Progress | None = None,
+) -> Survey:
     """A survey of ``spec`` in this process's environment; ``demo`` brings its own. Raises ValueError where ``demo:FAULT`` does not exist."""
     stack = contextlib.ExitStack()
-    settings = {"wanted": wanted, "budget_seconds": timeout, "digests": digests, "python": python, "progress": progress}
     environment, secrets = environment_module.read(python=python)
     target, raw = targets.parse(spec, environment, files=files)
     if target.kind == "demo":
@@ -310,27 +334,16 @@ def prepare(spec: str, *, files: tuple[str, ...] = (), timeout: float = 30.0, di
         demo = stack.enter_context(start_demo(target.name))
         environment, secrets = environment_module.read(demo.variables, python=python, home=Path(demo.home))
         target, raw = targets.parse(demo.spec, environment, files=files)
-        target = _renamed(target, spec)
-    return Survey(target, environment, _with_urls(secrets, raw), cleanup=stack, **settings)  # type: ignore[arg-type]
-
-
-def _renamed(target: Target, spec: str) -> Target:
-    import dataclasses
-
-    return dataclasses.replace(target, spec=spec)
-
-
-def _with_urls(secrets: Secrets, raw: tuple[str, ...]) -> Secrets:
-    import dataclasses
-
-    return dataclasses.replace(secrets, urls=raw)
+        target = dataclasses.replace(target, spec=spec)
+    secrets = dataclasses.replace(secrets, urls=raw)
+    return Survey(target, environment, secrets, wanted=wanted, budget_seconds=timeout, digests=digests, python=python, progress=progress, cleanup=stack)
 
 
 def plan(spec: str, *, files: tuple[str, ...] = ()) -> list[str]:
     """What a run would do, with no I/O beyond reading the environment: hosts, files, commands."""
     environment, secrets = environment_module.read()
     target, raw = targets.parse(spec, environment, files=files)
-    survey = Survey(target, environment, _with_urls(secrets, raw))
+    survey = Survey(target, environment, dataclasses.replace(secrets, urls=raw))
     lines = [f"target: {target.spec or 'none'} ({target.kind}{' ' + target.name if target.name else ''})"]
     reason = survey._no_network_because()
     if reason:

@@ -6,12 +6,12 @@ A failed handshake is repeated without verification to read the chain and the se
 from __future__ import annotations
 
 import contextlib
-import ssl
 import socket
+import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from diagnostics.case import Certificate, Handshake, StoreVerdict
 from diagnostics.probes import certificates
@@ -23,7 +23,18 @@ HANDSHAKE_SECONDS = 8.0
 VERDICT_SECONDS = 4.0
 _ALERT, _HANDSHAKE = 21, 22  # content types, RFC 8446 §5.1
 _CERTIFICATE_REQUEST = 13
-_NOT_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG", "BAD_RECORD_TYPE", "RECORD_LAYER_FAILURE", "BAD_LEGACY_VERSION", "LENGTH_MISMATCH"}
+_NOT_TLS = {
+    "WRONG_VERSION_NUMBER",
+    "HTTP_REQUEST",
+    "HTTPS_PROXY_REQUEST",
+    "UNKNOWN_PROTOCOL",
+    "PACKET_LENGTH_TOO_LONG",
+    "BAD_RECORD_TYPE",
+    "RECORD_LAYER_FAILURE",
+    "BAD_LEGACY_VERSION",
+    "LENGTH_MISMATCH",
+}
+Outcome = Literal["accepted", "untrusted", "alert", "closed", "reset", "silent", "not_tls", "store_unusable", "error"]
 Dial = Callable[[], socket.socket | None]  # a fresh connection to the same server, by the same route
 
 
@@ -101,20 +112,19 @@ def handshake(sock: socket.socket, host: str, store: Store, deadline: Deadline, 
         sockets.discard(sock)
         return Handshake(outcome="store_unusable", store=store.name, message=plain(str(error)), reason=_reason(error)), None
     overheard = _Overheard()
-    outcome, error, wrapped = _shake(sock, context, host, deadline.within(HANDSHAKE_SECONDS), overheard, sockets)
-    seconds = time.monotonic() - started
-    common = {"store": store.name, "seconds": seconds, "certificate_requested": overheard.certificate_requested}
+    outcome, failure, wrapped = _shake(sock, context, host, deadline.within(HANDSHAKE_SECONDS), overheard, sockets)
+    seen = Handshake(outcome=outcome, store=store.name, certificate_requested=overheard.certificate_requested, seconds=time.monotonic() - started)
     if wrapped is None:
         sockets.discard(sock)
-        return Handshake(outcome=outcome, **common, **_failure(error, overheard)), None  # type: ignore[arg-type]
+        return _failed(seen, failure, overheard), None
     cipher = wrapped.cipher()
-    seen = Handshake(outcome="accepted", **common, version=wrapped.version() or "", cipher=cipher[0] if cipher else "", chain=certificates.presented(wrapped))  # type: ignore[arg-type]
+    seen = replace(seen, version=wrapped.version() or "", cipher=cipher[0] if cipher else "", chain=certificates.presented(wrapped))
     return seen, Channel(sock=wrapped, overheard=overheard)
 
 
 def _shake(
     sock: socket.socket, context: ssl.SSLContext, host: str, seconds: float, overheard: _Overheard, sockets: OpenSockets
-) -> tuple[str, Exception | None, ssl.SSLSocket | None]:
+) -> tuple[Outcome, Exception | None, ssl.SSLSocket | None]:
     """(outcome, what went wrong, the encrypted socket)."""
     with contextlib.suppress(AttributeError):
         context._msg_callback = overheard  # type: ignore[attr-defined]  # private since 3.8; without it only the alert's number is unknown
@@ -132,7 +142,7 @@ def _shake(
     return "accepted", None, wrapped
 
 
-def _outcome(error: Exception, overheard: _Overheard) -> str:
+def _outcome(error: Exception, overheard: _Overheard) -> Outcome:
     """The kind of failure, by type, reason and alert."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return "untrusted"
@@ -151,14 +161,16 @@ def _outcome(error: Exception, overheard: _Overheard) -> str:
     return "error"
 
 
-def _failure(error: Exception | None, overheard: _Overheard) -> dict[str, Any]:
-    return {
-        "code": getattr(error, "verify_code", 0) if isinstance(error, ssl.SSLCertVerificationError) else 0,
-        "message": plain(getattr(error, "verify_message", "") or str(error)),
-        "reason": _reason(error),
-        "alert": alert_name(overheard.alert),
-        "alert_sent_by": overheard.alert_from if overheard.alert >= 0 else "",
-    }
+def _failed(seen: Handshake, error: Exception | None, overheard: _Overheard) -> Handshake:
+    """With what OpenSSL says about it."""
+    return replace(
+        seen,
+        code=getattr(error, "verify_code", 0) if isinstance(error, ssl.SSLCertVerificationError) else 0,
+        message=plain(getattr(error, "verify_message", "") or str(error)),
+        reason=_reason(error),
+        alert=alert_name(overheard.alert),
+        alert_sent_by="" if overheard.alert < 0 else "server" if overheard.alert_from == "server" else "us",
+    )
 
 
 def _reason(error: BaseException | None) -> str:
@@ -178,7 +190,9 @@ def alert_name(number: int) -> str:
 # --- why, when it failed ------------------------------------------------------------------------------------------------------
 
 
-def look(dial: Dial, host: str, deadline: Deadline, sockets: OpenSockets, ask_date: Callable[[ssl.SSLSocket], tuple[str, float | None]]) -> tuple[tuple[Certificate, ...], str, float | None]:
+def look(
+    dial: Dial, host: str, deadline: Deadline, sockets: OpenSockets, ask_date: Callable[[ssl.SSLSocket], tuple[str, float | None]]
+) -> tuple[tuple[Certificate, ...], str, float | None]:
     """The chain, the server's Date and the skew, over a connection that trusts anybody and is told nothing."""
     channel = _open(dial, host, unverified_context(), deadline, sockets)
     if channel is None:
@@ -200,21 +214,21 @@ def verdicts(dial: Dial, host: str, stores: tuple[Store, ...], deadline: Deadlin
 
 def verdict(dial: Dial, host: str, store: Store, deadline: Deadline, sockets: OpenSockets, extra: str = "") -> StoreVerdict:
     """One store's word; ``extra`` is PEM text of a certificate to add to it."""
-    about = {"store": store.name, "path": shown_path(store.cafile or store.capath), "strict": store.strict}
+    seen = StoreVerdict(store=store.name, path=shown_path(store.cafile or store.capath), strict=store.strict, accepted=False, code=-1)
     try:
         context = context_for(store)
         if extra:
             context.load_verify_locations(cadata=extra)
     except (OSError, ValueError) as error:
-        return StoreVerdict(**about, accepted=False, code=-1, message=plain(str(error)))  # type: ignore[arg-type]
+        return replace(seen, message=plain(str(error)))
     sock = dial()
     if sock is None:
-        return StoreVerdict(**about, accepted=False, code=-1, message="no second connection")  # type: ignore[arg-type]
-    outcome, error, wrapped = _shake(sock, context, host, deadline.within(VERDICT_SECONDS), _Overheard(), sockets)
+        return replace(seen, message="no second connection")
+    outcome, failure, wrapped = _shake(sock, context, host, deadline.within(VERDICT_SECONDS), _Overheard(), sockets)
     sockets.discard(wrapped or sock)
-    code = getattr(error, "verify_code", -1) if error else 0
-    message = plain(getattr(error, "verify_message", "") or str(error)) if error else ""
-    return StoreVerdict(**about, accepted=outcome == "accepted", code=code, message=message)  # type: ignore[arg-type]
+    if outcome == "accepted":
+        return replace(seen, accepted=True, code=0)
+    return replace(seen, code=getattr(failure, "verify_code", -1), message=plain(getattr(failure, "verify_message", "") or str(failure)))
 
 
 def _open(dial: Dial, host: str, context: ssl.SSLContext, deadline: Deadline, sockets: OpenSockets) -> ssl.SSLSocket | None:
@@ -229,7 +243,10 @@ def _open(dial: Dial, host: str, context: ssl.SSLContext, deadline: Deadline, so
 
 def versions_that_work(dial: Dial, host: str, deadline: Deadline, sockets: OpenSockets) -> tuple[str, ...]:
     """Protocol versions the server agrees to when old ones and weak ciphers are allowed."""
-    tasks = {version.name: (lambda version=version: _speaks(dial, host, version, deadline, sockets)) for version in (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)}
+    tasks = {
+        version.name: (lambda version=version: _speaks(dial, host, version, deadline, sockets))
+        for version in (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+    }
     found = together(tasks, deadline.within(VERDICT_SECONDS))
     return tuple(name for name in tasks if found.get(name))
 
@@ -282,7 +299,7 @@ def first_words(dial: Dial, host: str, sockets: OpenSockets, seconds: float = 1.
             if banner := sock.recv(400):
                 return banner
         sock.settimeout(seconds)
-        sock.sendall(b"HEAD / HTTP/1.1\r\nHost: " + host.encode("idna", "ignore") + b"\r\nConnection: close\r\n\r\n")
+        sock.sendall(b"HEAD / HTTP/1.1\r\nHost: " + host.encode("ascii", "ignore") + b"\r\nConnection: close\r\n\r\n")
         return sock.recv(400)
     except (OSError, UnicodeError):
         return b""

@@ -46,8 +46,7 @@ def _quiet(stat: Stat) -> Stat:
 
 def shown(spec: str) -> str:
     """A SPEC to show: no credentials, no query but a digest, and no token pasted in its place."""
-    parts = [url.shown(part) if "://" in part else part for part in spec.split()]
-    return redact.Secrets().clean(" ".join(parts))
+    return redact.plain(" ".join(url.shown(part) if "://" in part else redact.Secrets().clean(part) for part in spec.split()[:20]))
 
 
 def _by_form(spec: str, environment: Environment, exists: Stat, isdir: Stat) -> Found:

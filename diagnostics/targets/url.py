@@ -67,7 +67,7 @@ def _name_problem(host: str) -> str:
 
 def _digest_problem(fragment: str) -> str:
     match = _DIGEST.fullmatch(fragment)
-    if match and not (len(match[2]) == HEX_LENGTH[match[1]] or match[1] == "sha256" and 8 <= len(match[2]) <= 64):
+    if match and not (len(match[2]) == HEX_LENGTH[match[1]] or (match[1] == "sha256" and 8 <= len(match[2]) <= 64)):
         return f"a {match[1]} has {HEX_LENGTH[match[1]]} hexadecimal digits, not {len(match[2])}"
     return "the digest behind # is not of hexadecimal digits" if fragment.startswith(("sha256=", "sha256:")) and not match else ""
 
