@@ -21,7 +21,7 @@ import psutil
 from diagnostics import redact
 from diagnostics.case import ABSENT, NOT_ASKED, Disk, Environment, Files, Listing, Target, Unseen
 from diagnostics.probes.budget import together
-from diagnostics.probes.cache import real
+from diagnostics.probes.cache import real, repository_folder
 from diagnostics.probes.files import missing_bytes, owner_name
 from diagnostics.probes.memory import unescaped
 
@@ -44,6 +44,7 @@ class Place(NamedTuple):
     needed: int | Unseen
     why: str
     write: bool
+    also: tuple[str, ...] = ()  # folders in it that the client writes to as well
 
 
 def see_disks(target: Target, environment: Environment, listing: Listing | Unseen, files: Files | Unseen) -> tuple[Disk, ...]:
@@ -64,7 +65,7 @@ def _places(target: Target, environment: Environment, listing: Listing | Unseen,
     elif "hub" in caches:
         needed = missing_bytes(listing, files) if target.kind == "hub" else NOT_ASKED
         why = "" if target.kind != "hub" else "the files still missing" if needed else "all files are here" if needed == 0 else ""
-        places.append(Place("cache", caches["hub"], needed, why, write=needed != 0))
+        places.append(Place("cache", caches["hub"], needed, why, write=needed != 0, also=_of_repository(target, environment)))
     if "temp" in caches:
         places.append(Place("temp", caches["temp"], NOT_ASKED, "", write=True))
     return tuple(places)
@@ -81,6 +82,15 @@ def _for_urls(target: Target, caches: dict[str, str], listing: Listing | Unseen)
         return Place("target", "/", ABSENT, "", write=False)
 
 
+def _of_repository(target: Target, environment: Environment) -> tuple[str, ...]:
+    """The repository's own folders in the cache, where they are there: somebody else (sudo, another user) may have made them."""
+    folder = repository_folder(target, environment)
+    if not folder:
+        return ()
+    locks = os.path.join(os.path.dirname(folder), ".locks", os.path.basename(folder))
+    return tuple(path for path in (folder, *(os.path.join(folder, name) for name in ("blobs", "snapshots", "refs")), locks) if os.path.isdir(path))
+
+
 # --- one folder -------------------------------------------------------------------------------------------------------------
 
 
@@ -89,7 +99,7 @@ def _look(place: Place) -> Disk:
     mount, kind, options = mount_of(folder)
     disk = Disk(roles=(place.role,), path=redact.path(place.path), mount=redact.path(mount), kind=redact.plain(kind, 40), exists=exists, needed_bytes=place.needed, needed_why=place.why)
     disk = _with_figures(disk, folder, options)
-    return _with_probe(disk, folder) if place.write else disk
+    return _with_probe(disk, (folder, *place.also)) if place.write else disk
 
 
 def _silent(place: Place) -> Disk:
@@ -181,8 +191,8 @@ def _with_usage(disk: Disk, folder: str, options: frozenset[str]) -> Disk:
 # --- writing ----------------------------------------------------------------------------------------------------------------
 
 
-def _with_probe(disk: Disk, folder: str) -> Disk:
-    number = write_probe(folder)
+def _with_probe(disk: Disk, folders: tuple[str, ...]) -> Disk:
+    folder, number = next(((folder, number) for folder in folders if (number := write_probe(folder))), (folders[0], 0))
     if number == 0:
         return replace(disk, writable=True, symlinks=_links(folder))
     disk = replace(disk, writable=False, write_errno=number, message=os.strerror(number))
