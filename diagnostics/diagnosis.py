@@ -11,7 +11,7 @@ import pkgutil
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from diagnostics import checks as checks_package
@@ -49,6 +49,7 @@ class Check:
     """One question, a plain function of records named by its parameters."""
 
     id: str
+    module: str  # "test_tls"
     question: str
     function: Callable[..., None]
     needs: tuple[str, ...]  # names of Case fields
@@ -74,7 +75,7 @@ def _check(module: str, function: Callable[..., None]) -> Check:
     question = (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
     parameters = {name: str(parameter.annotation) for name, parameter in inspect.signature(function).parameters.items() if name != "expect"}
     tolerates = frozenset(name for name, annotation in parameters.items() if "Unseen" in annotation)
-    return Check(id=check_id(module, function.__name__), question=question, function=function, needs=tuple(parameters), tolerates=tolerates)
+    return Check(id=check_id(module, function.__name__), module=module, question=question, function=function, needs=tuple(parameters), tolerates=tolerates)
 
 
 @dataclass
@@ -134,7 +135,7 @@ def judge(case: Case, wanted: Iterable[str] | None = None) -> Judgement:
     faults = tuple(fault for _, expect, _, _ in asked for fault in expect.faults)
     diagnoses = attribute(case, faults)
     results = tuple(_result(check, expect, error, seconds, diagnoses) for check, expect, error, seconds in asked)
-    return Judgement(diagnoses=diagnoses, results=results, verdict=_verdict(diagnoses, results))
+    return Judgement(diagnoses=diagnoses, results=results, verdict=verdict(diagnoses, results))
 
 
 def diagnose(case: Case) -> list[Diagnosis]:
@@ -221,37 +222,44 @@ def _load_order(diagnosis: Diagnosis) -> tuple[bool, int, int]:
 
 
 def _result(check: Check, expect: Expect, error: str, seconds: float, diagnoses: tuple[Diagnosis, ...]) -> CheckResult:
-    outcome: Outcome
-    blocked_by: str | Unseen = ABSENT
-    reason = "; ".join(dict.fromkeys(expect.reasons))
+    result = CheckResult(check=check.id, question=check.question, outcome="passed", reason="; ".join(dict.fromkeys(expect.reasons)), seconds=seconds, faults=tuple(expect.faults))
     if error:
-        outcome, reason = "error", error
-    elif expect.faults:
-        roots = [diagnosis for diagnosis in diagnoses if any(fault in diagnosis.claims for fault in expect.faults)]
-        outcome = "failed" if any(root.severity == "error" and not root.waived for root in roots) else "warned"
-        reason = "; ".join(dict.fromkeys(f"{root.cause}: {root.title}" for root in roots))
-    elif expect.blocked and not expect.examined:
-        root = next(
-            (
-                root
-                for root in diagnoses
-                if any((fault.journey, fault.leg) in expect.blocked or fault.journey in {journey for journey, _ in expect.blocked} for fault in root.claims)
-            ),
-            None,
-        )
-        root = root or next((root for root in diagnoses if root.severity == "error"), None)
-        outcome, blocked_by = "blocked", root.cause if root else ABSENT
-        reason = f"not reached: {root.title}" if root else reason or "not reached"
-    elif not expect.examined:
-        outcome, reason = "skipped", reason or "nothing to examine here"
-    else:
-        outcome = "passed"
-    return CheckResult(
-        check=check.id, question=check.question, outcome=outcome, blocked_by=blocked_by, reason=reason, seconds=seconds, faults=tuple(expect.faults)
-    )
+        return replace(result, outcome="error", reason=error)
+    if expect.faults:
+        roots = roots_of(result, diagnoses)
+        result = replace(result, outcome="failed", reason="; ".join(dict.fromkeys(f"{root.cause}: {root.title}" for root in roots)))
+        return replace(result, outcome=outcome_of(result, diagnoses))
+    if expect.blocked and not expect.examined:
+        root = _blocking(expect, diagnoses)
+        return replace(result, outcome="blocked", blocked_by=root.cause if root else ABSENT, reason=f"not reached: {root.title}" if root else result.reason or "not reached")
+    if not expect.examined:
+        return replace(result, outcome="skipped", reason=result.reason or "nothing to examine here")
+    return result
 
 
-def _verdict(diagnoses: tuple[Diagnosis, ...], results: tuple[CheckResult, ...]) -> Verdict:
+def roots_of(result: CheckResult, diagnoses: tuple[Diagnosis, ...]) -> tuple[Diagnosis, ...]:
+    """The roots that claim what this check found."""
+    return tuple(root for root in diagnoses if any(fault in root.claims for fault in result.faults))
+
+
+def outcome_of(result: CheckResult, diagnoses: tuple[Diagnosis, ...]) -> Outcome:
+    """The outcome of a check that found faults follows its roots: an error that is not waived fails it."""
+    if result.outcome not in ("failed", "warned"):
+        return result.outcome
+    return "failed" if any(root.severity == "error" and not root.waived for root in roots_of(result, diagnoses)) else "warned"
+
+
+def _blocking(expect: Expect, diagnoses: tuple[Diagnosis, ...]) -> Diagnosis | None:
+    """The root on whose account a check got nothing to see: of the same leg, of the same journey, or the first error."""
+    journeys = {journey for journey, _ in expect.blocked}
+    same_leg = (root for root in diagnoses if any((fault.journey, fault.leg) in expect.blocked for fault in root.claims))
+    same_journey = (root for root in diagnoses if any(fault.journey in journeys for fault in root.claims))
+    first_error = (root for root in diagnoses if root.severity == "error")
+    return next(same_leg, None) or next(same_journey, None) or next(first_error, None)
+
+
+def verdict(diagnoses: tuple[Diagnosis, ...], results: tuple[CheckResult, ...]) -> Verdict:
+    """One word for all of it; waived roots do not count."""
     live = [diagnosis for diagnosis in diagnoses if not diagnosis.waived]
     if any(diagnosis.severity == "error" for diagnosis in live):
         return "broken"

@@ -23,6 +23,8 @@ from diagnostics.probes.files import local_remembered
 
 CHUNK = 1 << 20
 MOST_SUMS_BYTES = 4 << 20
+LEFT_BEHIND_SECONDS = 2.0
+POLL_SECONDS = 0.005
 GUESS_BYTES_PER_SECOND = 300e6  # before anything was measured (ecosystem.md 10: one core without SHA instructions)
 ALGORITHMS = {64: "sha256", 40: "sha1", 32: "md5", 128: "sha512"}
 SUM_FILES = ("SHA256SUMS", "sha256sums.txt", "SHA256SUMS.txt", "sha256sum.txt", "checksums.txt")
@@ -86,10 +88,10 @@ def _paths(tasks: list[Task]) -> tuple[str, ...]:
 def _published(target: Target, environment: Environment, listing: Listing | Unseen, files: Files) -> Iterator[Published]:
     """One digest a path, from the source that is to be trusted most."""
     known: set[str] = set()
-    sources = (lambda: _of_spec(target, files), lambda: _of_listing(listing, "hub listing"), lambda: _remembered(target, environment, files), lambda: _beside(files), lambda: _in_names(files))
+    sources = (_of_spec(target, files), _of_listing(listing, "hub listing"), _remembered(target, environment, files), _beside(files), _in_names(files))
     here = {seen.path for seen in files.files}
     for source in sources:
-        found = [item for item in source() if item.path in here and item.path not in known]
+        found = [item for item in source if item.path in here and item.path not in known]
         known |= {item.path for item in found}
         yield from found
 
@@ -143,9 +145,10 @@ def _of_blobs(folder: str, files: Files) -> Iterator[Published]:
     blobs = os.path.realpath(os.path.join(folder, "blobs"))
     for seen in files.files:
         location = cache.real(seen.location)
-        link = os.path.join(os.path.dirname(location), os.readlink(location)) if os.path.islink(location) else location
-        if os.path.realpath(os.path.dirname(link)) == blobs:
-            yield from _by_etag(seen.path, os.path.basename(link), "blob name")
+        if os.path.realpath(os.path.dirname(location)) != blobs and os.path.islink(location):
+            location = os.path.join(os.path.dirname(location), os.readlink(location))
+        if os.path.realpath(os.path.dirname(location)) == blobs:  # itself a link where blobs are shared between repositories
+            yield from _by_etag(seen.path, os.path.basename(location), "blob name")
 
 
 def _by_etag(path: str, etag: str, source: str) -> Iterator[Published]:
@@ -211,6 +214,7 @@ class _Hashing:
     seconds: float | None
     progress: Progress | None
     stop: threading.Event
+    total: int = 0
     done: int = 0
     hashed: dict[str, tuple[dict[str, str], float]] = field(default_factory=dict)
     failures: list[BaseException] = field(default_factory=list)
@@ -220,6 +224,7 @@ class _Hashing:
         """Location → (algorithm → digest, seconds) of what was hashed to its end; and seconds in all."""
         started = time.monotonic()
         self.end = None if self.seconds is None else started + self.seconds
+        self.total = _total(self.tasks)
         waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
         for task in self.tasks:
             waiting.put(task)
@@ -227,19 +232,22 @@ class _Hashing:
         threads = [threading.Thread(target=self._work, args=(waiting,), name=f"diagnose-hash-{number}", daemon=True) for number in range(count)]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            while thread.is_alive():  # a dead disk must not hold the caller: it is left behind
-                thread.join(0.05)
-                if self._over(grace=2.0):
-                    break
+        patience = LEFT_BEHIND_SECONDS
+        while patience > 0 and any(thread.is_alive() for thread in threads):
+            time.sleep(POLL_SECONDS)
+            patience -= POLL_SECONDS if self._over() else 0  # a dead disk must not hold the caller: its thread is left behind
         if self.failures:
             raise self.failures[0]
         with self.lock:
             return dict(self.hashed), time.monotonic() - started
 
-    def _over(self, grace: float = 0.0) -> bool:
-        late = self.end is not None and time.monotonic() > self.end + grace
-        return late or (self.stop.is_set() and not grace)
+    def _over(self) -> bool:
+        return self.stop.is_set() or (self.end is not None and time.monotonic() > self.end)
+
+    def _hopeless(self, done: int, size: int, started: float) -> bool:
+        """Whether this file cannot be done in time at the rate seen so far: better to say so now than to read for nothing."""
+        took = time.monotonic() - started
+        return self.end is not None and took > 0.2 and (size - done) * took / done > (self.end - time.monotonic()) * 1.2
 
     def _work(self, waiting: queue.SimpleQueue[Task]) -> None:
         try:
@@ -258,15 +266,16 @@ class _Hashing:
     def _hash(self, task: Task) -> dict[str, str] | None:
         """Every digest asked for, from one read; None where it was stopped or the file cannot be read."""
         hashes = {name: _new(name, task.bytes) for name in {item.algorithm for item in task.expected}}
-        buffer = bytearray(CHUNK)
+        buffer, done, started = bytearray(CHUNK), 0, time.monotonic()
         view = memoryview(buffer)
         try:
             with open(task.location, "rb", buffering=0) as file:
                 while count := file.readinto(buffer):
                     for one in hashes.values():
                         one.update(view[:count])
+                    done += count
                     self._advance(count)
-                    if self._over():
+                    if self._over() or self._hopeless(done, task.bytes, started):
                         return None
         except OSError:
             return None
@@ -276,7 +285,7 @@ class _Hashing:
         with self.lock:
             self.done += count
             if self.progress:
-                self.progress(self.done, _total(self.tasks))
+                self.progress(self.done, self.total)
 
 
 def _cores() -> int:
@@ -287,7 +296,8 @@ def _cores() -> int:
 def _new(algorithm: str, size: int) -> hashlib._Hash:
     if algorithm == "git-sha1":
         return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)  # git's own name for a content (git hash-object)
-    return hashlib.new(algorithm, usedforsecurity=False)
+    made: hashlib._Hash = hashlib.new(algorithm, usedforsecurity=False)
+    return made
 
 
 def _compared(task: Task, digests: dict[str, str], seconds: float) -> Iterator[Digest]:

@@ -7,7 +7,7 @@ import string
 import urllib.request
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from diagnostics.case import Distribution, Environment, Problem
@@ -295,6 +295,8 @@ def ours(family: str, variables: dict[str, str], place: tuple[str, str, int]) ->
 def test_requests_itself(variables: dict[str, str], place: tuple[str, str, int]) -> None:
     """Our requests takes the way that requests takes."""
     requests = pytest.importorskip("requests")
+    # It asks urllib, where an empty no_proxy hides NO_PROXY, for a star alone and for itself otherwise.
+    assume(not (variables.get("no_proxy") == "" and variables.get("NO_PROXY", "").strip() == "*"))
     with pytest.MonkeyPatch.context() as patch:
         _only(patch, variables)
         url = address(*place)

@@ -1,0 +1,7 @@
+"""``python -m diagnostics SPEC``."""
+
+import sys
+
+from diagnostics.cli import main
+
+sys.exit(main())

@@ -1,0 +1,184 @@
+"""Disk: room, the right to write, and what kind of file system it is. Told apart by errno and figures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from diagnostics.case import Case, Cause, Disk, Fault, Finding, Platform, Remedy, Unseen
+from diagnostics.causes.claims import again
+from diagnostics.causes.files_words import found, of_step, seen, shell_path
+from diagnostics.causes.settings_common import set_variable
+
+
+
+def _disk(case: Case, fault: Fault) -> Disk | None:
+    return next((disk for disk in case.disks or () if disk.path == fault.subject.name), None)
+
+
+def _facts(case: Case, fault: Fault) -> dict[str, str]:
+    disk = _disk(case, fault)
+    platform = case.environment.platform
+    line = seen(fault, "free for this user")
+    return {
+        "path": fault.subject.name,
+        "role": "the cache" if disk is None or "cache" in disk.roles else "the folder for temporary files" if "temp" in disk.roles else "the folder",
+        "mount": disk.mount if disk and disk.mount else "its file system",
+        "kind": disk.kind if disk and disk.kind else "unknown",
+        "free": line.seen,
+        "needed": re.sub(r"^at least | \(.*", "", line.expected),
+        "denied_at": disk.denied_at if disk and disk.denied_at else fault.subject.name,
+        "denied_owner": disk.denied_owner if disk else "",
+        "denied_mode": disk.denied_mode if disk else "",
+        "user": platform.user if isinstance(platform, Platform) and platform.user else "this user",
+        "elsewhere": next((item.path for item in case.disks or () if "elsewhere" in item.roles), ""),
+    }
+
+
+def _by_code(cause: str, *codes: str, temporary: bool | None = None) -> Callable[[Case, tuple[Fault, ...]], list[Finding]]:
+    def recognise(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+        own = [fault for fault in of_step(faults, "disk", *codes) if temporary is None or _is_temporary(case, fault) == temporary]
+        return [finding for fault in own for finding in found(cause, [fault], _facts(case, fault))]
+
+    return recognise
+
+
+def _is_temporary(case: Case, fault: Fault) -> bool:
+    disk = _disk(case, fault)
+    return disk is not None and "temp" in disk.roles and "cache" not in disk.roles
+
+
+def _inodes(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    """No inodes; a write that found no room on the same folder is the same thing."""
+    own = of_step(faults, "disk", "inodes")
+    full = [fault for fault in of_step(faults, "disk", "full") if any(fault.subject == other.subject for other in own)]
+    return found("disk-inodes-exhausted", [*own, *full], _facts(case, own[0])) if own else []
+
+
+def _space(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    """Less free than is to come, or a disk so full that not even a short file could be written."""
+    own = [fault for fault in of_step(faults, "disk", "space", "full") if not _is_temporary(case, fault)]
+    if not own:
+        return []
+    facts = _facts(case, next((fault for fault in own if fault.code == "space"), own[0]))
+    return found("disk-space-insufficient", own, facts | {"free": facts["free"] or "nothing", "needed": facts["needed"] or "the download"})
+
+
+def _move(finding: Finding, case: Case) -> Remedy:
+    """Another place for the cache, one with room where one was seen."""
+    place = finding.facts["elsewhere"]
+    target = f"{place.rstrip('/')}/huggingface" if place else "/path/with/room/huggingface"
+    where = f"{place} has room" if place else "put a folder with room in its place"
+    return Remedy(do=f"Keep the cache on another file system ({where}).", run=set_variable(case, "HF_HOME", target), check=f"df -h {shell_path(place)}" if place else again(case))
+
+
+def _space_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    facts = finding.facts
+    clean = Remedy(do=f"Free what is missing on {facts['mount']}: {facts['needed']} are needed, {facts['free']} are free. See what the cache holds, and delete models no longer used:", run="hf cache ls", check=f"df -h {shell_path(_existing(facts))}")
+    return [_move(finding, case), clean] if facts["elsewhere"] else [clean, _move(finding, case)]
+
+
+def _existing(facts: dict[str, str]) -> str:
+    return facts["mount"] if facts["mount"].startswith(("/", "~")) else facts["path"]
+
+
+def _temp_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    return [Remedy(do=f"Free some room on {finding.facts['mount']}, or let temporary files go elsewhere.", run="mkdir -p ~/tmp && export TMPDIR=~/tmp", check=f"df -h {shell_path(finding.facts['path'])}")]
+
+
+def _inode_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    mount = shell_path(_existing(finding.facts))
+    many = Remedy(do="Find the folder with the most small files, and remove those no longer needed (package caches, old environments).", run=f"du --inodes -x -d 3 {mount} | sort -n | tail", check=f"df -i {mount}")
+    return [many, _move(finding, case)]
+
+
+def _quota_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    return [Remedy(do="Delete what is no longer needed of your own files there, or ask whoever runs the machine for a larger quota.", run="quota -s; hf cache ls", check=again(case)), _move(finding, case)]
+
+
+def _read_only_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    path = finding.facts["path"]
+    return [
+        _move(finding, case),
+        Remedy(do=f"Or have {finding.facts['mount']} mounted for writing; where it was and went read-only by itself, the disk has failed (dmesg says so).", run=f"findmnt -T {shell_path(_existing(finding.facts))}", check=f"touch {shell_path(path)}/probe && rm {shell_path(path)}/probe"),
+    ]
+
+
+def _denied_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    facts = finding.facts
+    place = shell_path(facts["denied_at"])
+    own = Remedy(do=f"Make {facts['user']} its owner (it was probably made by a command run as {facts['denied_owner'] or 'another user'}, with sudo for instance).", run=f'sudo chown -R "$(id -u):$(id -g)" {place}', check=f"test -w {place} && echo writable")
+    return [own, _move(finding, case)] if facts["role"] != "the folder for temporary files" else [*_temp_remedies(finding, case)]
+
+
+def _link_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    return [Remedy(do="It works, but every revision of a model takes its full size. Keep the cache on a file system with links; on Windows switch on Developer Mode.", run=_move(finding, case).run, check=again(case))]
+
+
+CAUSES: tuple[Cause, ...] = (
+    Cause(
+        id="disk-read-only",
+        owner=("machine",),
+        title="{path} is on a read-only file system ({kind} at {mount})",
+        why="Nothing can be written to {role}, whoever writes; the download ends before its first byte.",
+        recognise=_by_code("disk-read-only", "read-only"),
+        remedies=_read_only_remedies,
+        lab="disk-read-only",
+    ),
+    Cause(
+        id="cache-not-writable",
+        owner=("machine",),
+        title="{user} may not write to {denied_at} ({denied_mode}, owner {denied_owner})",
+        why="It lies on the way to {path}, {role}. The download ends with a permission error before its first byte.",
+        recognise=_by_code("cache-not-writable", "denied"),
+        remedies=_denied_remedies,
+        lab="cache-not-writable",
+    ),
+    Cause(
+        id="disk-quota-exceeded",
+        owner=("machine",),
+        title="The disk quota of {user} on {mount} is used up, so nothing can be written to {path}",
+        why="The file system has room, but not for this user: writing 4 KiB was refused for the quota (EDQUOT).",
+        recognise=_by_code("disk-quota-exceeded", "quota"),
+        remedies=_quota_remedies,
+        lab=Unseen("unsupported", "no file system of this kernel has quotas; a hand-made Case stands in"),
+    ),
+    Cause(
+        id="disk-inodes-exhausted",
+        owner=("machine",),
+        title="{mount} has no inodes left: no further file can be made in {path}",
+        why="A file system holds a fixed number of files, and that number is reached, however much room is free. The error says “no space left on device”.",
+        recognise=_inodes,
+        remedies=_inode_remedies,
+        lab="disk-inodes-exhausted",
+    ),
+    Cause(
+        id="temp-space-insufficient",
+        owner=("machine",),
+        title="There is no room for temporary files in {path}",
+        why="Writing 4 KiB there failed for want of room. Tools that build, unpack or convert use it.",
+        recognise=_by_code("temp-space-insufficient", "full", temporary=True),
+        remedies=_temp_remedies,
+        lab="temp-space-insufficient",
+    ),
+    Cause(
+        id="disk-space-insufficient",
+        owner=("machine",),
+        title="{mount} has too little room: {free} free, {needed} still to come",
+        why="{path}, {role}, is on that file system. The client begins the download all the same and fails when the disk is full.",
+        recognise=_space,
+        remedies=_space_remedies,
+        lab="disk-space-insufficient",
+    ),
+    Cause(
+        id="cache-symlinks-unsupported",
+        owner=("machine",),
+        severity="warning",
+        title="{path} cannot hold symbolic links ({kind} at {mount})",
+        why="The client keeps one copy of each file and links to it; without links every revision is a full copy.",
+        recognise=_by_code("cache-symlinks-unsupported", "links"),
+        remedies=_link_remedies,
+        lab="cache-symlinks-unsupported",
+    ),
+)
+

@@ -1,0 +1,231 @@
+"""Files: what is missing, cut short, or something else than its name says. Read from bytes; a wrong digest of a file that is broken anyway stands under it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+
+from diagnostics.case import Case, Cause, Fault, Files, FileSeen, Finding, Owner, Platform, Remedy, Severity
+from diagnostics.causes.claims import again
+from diagnostics.causes.files_words import MOST_NAMED, base_names, download, fetch_again, found, named, of_step, paths_of, seen, shell_path
+
+Recognise = Callable[[Case, tuple[Fault, ...]], list[Finding]]
+Remedies = Callable[[Finding, Case], list[Remedy]]
+SETS = ("weights-missing", "config-missing", "file-missing", "shard-missing", "index-missing")
+
+
+def _by_code(code: str) -> Recognise:
+    """All files with this defect, and their digests, which cannot be right."""
+
+    def recognise(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+        own = of_step(faults, "files", code)
+        broken = {fault.subject for fault in own}
+        digests = [fault for fault in of_step(faults, "digests", "mismatch") if fault.subject in broken]
+        return found(code, [*own, *digests], _facts(case, own)) if own else []
+
+    return recognise
+
+
+def _facts(case: Case, faults: list[Fault]) -> dict[str, str]:
+    if not faults:
+        return {}
+    first, item = faults[0], _file(case, faults[0])
+    return {
+        "file": base_names(fault.subject for fault in faults),
+        "path": first.subject.name,
+        "folder": case.files.path if isinstance(case.files, Files) else "",
+        "detail": next((line.expected for line in first.evidence if line.expected and line.fact in ("what it is", "here", "left behind")), ""),
+        "bytes": str(item.bytes) if item and isinstance(item.bytes, int) else "an unknown number of",
+        "due": str(item.expected_bytes) if item and isinstance(item.expected_bytes, int) else "",
+        "content": item.content if item else "",
+        "offset": next((line.seen for line in first.evidence if line.fact == "from byte"), ""),
+        "count": str(len({fault.subject for fault in faults})),
+    }
+
+
+def _file(case: Case, fault: Fault) -> FileSeen | None:
+    files = case.files
+    members = (*files.files, *files.absent, *files.unfinished) if isinstance(files, Files) else ()
+    return next((item for item in members if fault.subject.name in (item.location, item.path) or fault.subject.name.endswith("/" + item.path)), None)
+
+
+# --- nothing here, or not all ---------------------------------------------------------------------------------------------------
+
+
+def _not_cached(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    own = of_step(faults, "files", "not-cached", "model-not-cached")
+    return found("model-not-cached", own, {"name": case.target.name, "folder": case.files.path if isinstance(case.files, Files) else "", "missing": seen(own[0], "does not hold").seen}) if own else []
+
+
+def _not_cached_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    return [
+        Remedy(do="Fetch it once while the network may be used (or on a machine where it may, and copy the cache's folder of the model).", run=f"env -u HF_HUB_OFFLINE -u TRANSFORMERS_OFFLINE {download(case)}", check=again(case)),
+    ]
+
+
+def _empty_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    folder, platform = finding.facts["path"], case.environment.platform
+    kind = platform.container if isinstance(platform, Platform) else ""
+    check = f"ls -la {shell_path(folder)}"
+    if kind in ("docker", "podman"):
+        mount = f"{kind} run -v /path/on/the/host:{shell_path(folder)}:ro …"
+        return [Remedy(do="This runs in a container: an empty folder there is mostly a volume that was not mounted, or whose host path does not exist. Start it with the folder that holds the model.", run=mount, check=check)]
+    if kind == "kubernetes":
+        return [Remedy(do=f"Look at the pod's volumeMounts for {folder} and at the volume behind it: it is empty, or another one.", run="kubectl describe pod $HOSTNAME", check=check)]
+    return [Remedy(do=f"Copy the model into {folder}, or mount what holds it. If it is on the hub, with the model's own id in place of ORG/NAME:", run=f"hf download ORG/NAME --local-dir {shell_path(folder)}", check=check)]
+
+
+def _config_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    detail = finding.facts["detail"]
+    below = detail.removeprefix("there is one in ") if detail.startswith("there is one in ") else ""
+    if below:
+        inner = f"{finding.facts['folder'].rstrip('/')}/{below}"
+        return [Remedy(do=f"Name the folder one level down: {inner}.", run=f"pytest diagnostics --diagnose {shell_path(inner)}", check=f"ls {shell_path(inner)}/config.json")]
+    return fetch_again(case, finding)
+
+
+def _unfinished(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    """What was left half-downloaded explains what is missing beside it."""
+    own = of_step(faults, "files", "download-unfinished")
+    return found("download-unfinished", [*own, *of_step(faults, "files", *SETS, "not-cached")], _facts(case, own)) if own else []
+
+
+def _unfinished_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    if case.target.kind == "hub":
+        return [Remedy(do="Let the download finish; what is whole already is not fetched again.", run=f"env -u HF_HUB_OFFLINE -u TRANSFORMERS_OFFLINE {download(case)}", check=again(case))]
+    left = [subject.name for subject in finding.subjects if "." in subject.name][:MOST_NAMED]
+    return [
+        Remedy(
+            do=f"Let the program that was fetching into {finding.facts['folder']} finish (it may still be running), or start it again: curl -C -, aria2c -c and hf download go on where they stopped.",
+            run=" && ".join(f"ls -la {shell_path(name)}" for name in left),
+            check=again(case),
+        )
+    ]
+
+
+# --- not what it should be --------------------------------------------------------------------------------------------------------
+
+
+def _lfs_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    folder, names = finding.facts["folder"], paths_of(case, finding)
+    pull = Remedy(
+        do="Let git-lfs fetch what the pointers stand for (install it first where “git lfs” is unknown).",
+        run=f"git -C {shell_path(folder)} lfs install --local && git -C {shell_path(folder)} lfs pull --include {shlex.quote(','.join(names[:MOST_NAMED]))}",
+        check=again(case),
+    )
+    again_from_hub = fetch_again(case, finding, "Or fetch the files themselves, without git. With the model's own id in place of ORG/NAME:" if case.target.kind != "hub" else "")
+    return again_from_hub if case.target.kind == "hub" else [pull, *again_from_hub]
+
+
+def _page_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    hint = "The page's text often says why: a log-in, a block page, a file that is gone. From the hub, take the address with /resolve/ instead of /blob/."
+    first = Remedy(do=f"Look at what was saved. {hint}", run=f"head -c 400 {shell_path(finding.facts['path'])}", check=again(case))
+    return [*fetch_again(case, finding), first]
+
+
+def _unreadable_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    path = finding.facts["path"]
+    return [Remedy(do=f"Give this user the right to read it (its owner, or root, can): {finding.facts['detail']}.", run=f"chmod u+r {shell_path(path)} || sudo chmod a+r {shell_path(path)}", check=f"head -c 1 {shell_path(path)} | wc -c")]
+
+
+def _link_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    path = finding.facts["path"]
+    if case.target.kind == "hub":
+        return fetch_again(case, finding, "Fetch just these again; the client makes blob and link anew.")
+    return [Remedy(do="Copy the file the link was meant for to its place (a copied cache needs its blobs folder too; cp -L copies files instead of links).", run=f"readlink -f {shell_path(path)}", check=f"ls -L {shell_path(path)}")]
+
+
+def _trailing_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    path, end = finding.facts["path"], finding.facts["offset"]
+    trim = Remedy(
+        do=f"Or, if what lies behind byte {end} is not wanted: keep a copy of the file and cut it there.",
+        run=f"cp {shell_path(path)} {shell_path(path + '.kept')} && truncate -s {shlex.quote(end)} {shell_path(path)}",
+        check=again(case),
+    )
+    return [*fetch_again(case, finding), *([trim] if end.isdigit() and finding.facts["count"] == "1" else [])]
+
+
+def _header_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    author = Remedy(do="If a fresh copy is the same, it was made so: report it to the model's author with this report.", check=again(case))
+    return [*fetch_again(case, finding), author]
+
+
+def _truncated_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    size = finding.facts["bytes"]
+    if case.target.kind == "hub" or not size.isdigit():
+        return fetch_again(case, finding)
+    resume = Remedy(do=f"Or go on where it stopped, at byte {size}, with the address it came from in place of URL:", run=f"curl -L -C - -o {shell_path(finding.facts['path'])} URL", check=again(case))
+    return [*fetch_again(case, finding), resume]
+
+
+def _unrecognised_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    known = {
+        "gguf": "It is a GGUF file: load it with llama.cpp, or transformers' gguf_file=.",
+        "safetensors": "It is a safetensors file: give it a name that ends in .safetensors.",
+        "torch-zip": "It is a torch checkpoint: give it the name the loader asks for (pytorch_model.bin).",
+        "gzip": "It is compressed: unpack it with gunzip or tar.",
+        "hdf5": "It is an HDF5 file (Keras): load it with Keras, or convert it.",
+    }
+    hint = known.get(finding.facts["content"], "")
+    first = [Remedy(do=hint, run=f"file {shell_path(finding.facts['path'])}", check=again(case))] if hint else []
+    return [*first, *fetch_again(case, finding)]
+
+
+# --- digests ----------------------------------------------------------------------------------------------------------------------
+
+
+def _mismatch(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    own = of_step(faults, "digests", "mismatch")
+    if not own:
+        return []
+    line = own[0].evidence[0]
+    return found("file-checksum-mismatch", own, _facts(case, own) | {"algorithm": line.fact, "actual": line.seen, "published": line.expected})
+
+
+def _mismatch_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    path = finding.facts["path"]
+    tool = {"sha256": "sha256sum", "md5": "md5sum", "sha1": "sha1sum", "sha512": "sha512sum", "git-sha1": "git hash-object"}.get(finding.facts["algorithm"], "sha256sum")
+    remedies = fetch_again(case, finding)
+    return [Remedy(do=remedy.do, run=remedy.run, check=f"{tool} {shell_path(path)}  # {finding.facts['published'].split(' ')[0]}") for remedy in remedies]
+
+
+def _cause(code: str, owner: tuple[Owner, ...], title: str, why: str, remedies: Remedies = lambda finding, case: fetch_again(case, finding), recognise: Recognise | None = None, severity: Severity = "error") -> Cause:
+    return Cause(id=code, owner=owner, title=title, why=why, recognise=recognise or _by_code(code), remedies=remedies, severity=severity, lab=code)
+
+
+CAUSES: tuple[Cause, ...] = (
+    _cause("file-unreadable", ("machine",), "{path} cannot be read: {detail}", "The system refuses this user the file, so no loader gets it either. Loaders often report it as missing.", _unreadable_remedies),
+    _cause(
+        "model-directory-empty",
+        ("you",),
+        "{path} is there and empty: {detail}",
+        "There is no model in it, nor anything else. A loader says of it that no file was found, or takes the path for a model's name.",
+        _empty_remedies,
+    ),
+    _cause("download-unfinished", ("you",), "A download into {folder} was left unfinished: {file} ({bytes} bytes so far)", "{detail}. What the loader asks for is not there until the download ends.", _unfinished_remedies, _unfinished),
+    _cause("lfs-pointer", ("you",), "{file} is only a git-lfs pointer: it {detail}", "The repository was cloned without git-lfs, so a text of three lines lies where the file should be. Loaders report a broken header or an unpickling error.", _lfs_remedies),
+    _cause("html-instead-of-file", ("you",), "{file} is {detail}, not the file", "What was downloaded was a page or an error message, and it was saved under the file's name. Loaders report a broken header or JSON.", _page_remedies),
+    _cause("file-empty", ("you",), "{file} is empty: zero bytes", "Something made the file and wrote nothing into it: a full disk, a download or a copy that failed at once."),
+    _cause("file-zero-filled", ("you",), "{file} holds {detail}", "It has its full length, but from there on nothing was ever written: a preallocated download or a copy that broke off. Loaders take the zeros for weights, or fail with no hint."),
+    _cause("file-truncated", ("you",), "{file} is cut short: {detail}", "It has {bytes} bytes and its own tables, or whoever published it, say that there must be more. A download or a copy ended early.", _truncated_remedies),
+    _cause("safetensors-header-invalid", ("author", "you"), "The header of {file} is damaged: {detail}", "The header says where each tensor lies; the loader refuses the whole file when it does not hold together.", _header_remedies),
+    _cause("archive-damaged", ("you",), "{file} is a damaged archive: {detail}", "The archive's directory and its records do not fit each other: bytes in it were changed, lost or added."),
+    _cause("file-trailing-bytes", ("author", "you"), "{file} is longer than it says itself: {detail}", "Something was appended, or two downloads were written into one file. The safetensors loader refuses it.", _trailing_remedies),
+    _cause("json-invalid", ("you",), "{file} is no valid JSON: {detail}", "The loader parses this file first, and stops there."),
+    _cause("format-unrecognised", ("you",), "{file} is not what its name says: {detail}", "The loader goes by the name and finds other bytes.", _unrecognised_remedies),
+    _cause("cache-link-broken", ("you",), "{file} is a link to nowhere: {detail}", "The link is there, the file it stands for is not: a blob was deleted, or the folder was copied without it. Loaders report the file as missing.", _link_remedies),
+    _cause("shard-missing", ("you",), "{count} of the model's shards are not in {folder}: {file}", "{detail}. The loader needs every one of them."),
+    _cause("index-missing", ("you",), "The shards in {folder} have no index: {file} is not there", "{detail}. Without it the loader says that there are no weights at all."),
+    _cause("weights-missing", ("you",), "There are no weights in {folder}", "{detail}. The loader asks for model.safetensors or pytorch_model.bin, or their index."),
+    _cause("config-missing", ("you",), "There is no config.json in {folder}", "The weights alone do not say what model they are. {detail}", _config_remedies),
+    _cause("file-missing", ("you",), "{file} is not in {folder}, and another file names it", "{detail}."),
+    _cause("model-not-cached", ("you",), "{name} is not all in the cache {folder}, and nothing may be fetched", "Missing: {missing}. The client was told to stay off the network, so it can only use what is there.", _not_cached_remedies, _not_cached),
+    _cause(
+        "file-checksum-mismatch",
+        ("you",),
+        "{file} has the right size, but not the bytes that were published",
+        "Its {algorithm} is {actual}; published is {published}. The download or the disk changed it. Nothing checks this on loading: the model would be silently wrong.",
+        _mismatch_remedies,
+        _mismatch,
+    ),
+)  # fmt: skip

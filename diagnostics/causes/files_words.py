@@ -1,0 +1,90 @@
+"""What the causes of the machine's side say alike: which faults, paths in commands, how to fetch a file again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+
+from diagnostics.case import Case, Evidence, Fault, Files, Finding, Remedy, Severity, Subject, Unseen
+from diagnostics.causes.claims import again
+
+MOST_NAMED = 5
+
+
+def of_step(faults: Iterable[Fault], step: str, *codes: str) -> list[Fault]:
+    return [fault for fault in faults if fault.step == step and fault.code in codes]
+
+
+def found(cause: str, claims: Iterable[Fault], facts: Mapping[str, str], severity: Severity | None = None, ruled_out: tuple[str, ...] = ()) -> list[Finding]:
+    """One finding for all of these faults; none for none."""
+    members = tuple(claims)
+    if not members:
+        return []
+    subjects = tuple(dict.fromkeys(fault.subject for fault in members))
+    return [Finding(cause=cause, subjects=subjects, claims=members, facts=dict(facts), severity=severity or Unseen("absent"), ruled_out=ruled_out)]
+
+
+def named(subjects: Iterable[Subject]) -> str:
+    """Their names, the first few."""
+    names = [subject.name for subject in dict.fromkeys(subjects)]
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def base_names(subjects: Iterable[Subject]) -> str:
+    return named(Subject(kind=subject.kind, name=subject.name.rpartition("/")[2]) for subject in subjects)
+
+
+def seen(fault: Fault, fact: str) -> Evidence:
+    """One line of a fault's evidence, an empty one where it is not there."""
+    return next((item for item in fault.evidence if item.fact == fact), Evidence(subject=fault.subject, fact=fact, seen=""))
+
+
+def shell_path(path: str) -> str:
+    """A record's path in a command: quoted, but for the ``~`` that stands for the home folder."""
+    return "~/" + shlex.quote(path[2:]) if path.startswith("~/") and len(path) > 2 else path if path == "~" else shlex.quote(path)
+
+
+def hub_command(case: Case) -> str:
+    """The hub's command line of the installed client (``hf`` from 0.34 on)."""
+    client = case.target.client
+    return "huggingface-cli" if client and client.family == "huggingface_hub-0" else "hf"
+
+
+def download(case: Case, paths: Iterable[str] = (), *options: str) -> str:
+    """The command that fetches the target's repository, or just these files of it."""
+    target = case.target
+    words = [hub_command(case), "download", target.name, *list(paths)[:MOST_NAMED]]
+    words += ["--revision", target.revision] if target.revision != "main" else []
+    words += ["--repo-type", target.repository_type] if target.repository_type != "model" else []
+    return shlex.join([*words, *options])
+
+
+def paths_of(case: Case, finding: Finding) -> list[str]:
+    """The target's own paths of the finding's files."""
+    files = case.files
+    if not isinstance(files, Files):
+        return []
+    by_place = {(item.location or f"{files.path.rstrip('/')}/{item.path}"): item.path for item in (*files.files, *files.absent)}
+    return [by_place.get(subject.name, subject.name.rpartition("/")[2]) for subject in finding.subjects]
+
+
+def fetch_again(case: Case, finding: Finding, do: str = "") -> list[Remedy]:
+    """Get these very files once more, from where they came."""
+    names = paths_of(case, finding)
+    if case.target.kind == "hub":
+        return [Remedy(do=do or "Fetch just this again; the client takes what lies in the cache for good as long as it is not told to.", run=download(case, names, "--force-download"), check=again(case))]
+    folder = case.files.path if isinstance(case.files, Files) else ""
+    check = again(case)
+    shown = ", ".join(names[:MOST_NAMED]) or "it"
+    origin = f"Fetch {shown} again from where the model came, into {folder}." if folder else f"Fetch {shown} again."
+    return [
+        Remedy(do=do or f"{origin} If it came from the hub, with the model's own id in place of ORG/NAME:", run=f"hf download ORG/NAME {shlex.join(names[:MOST_NAMED])} --local-dir {shell_path(_folder(case))} --force-download", check=check)
+    ]
+
+
+def _folder(case: Case) -> str:
+    files = case.files
+    if not isinstance(files, Files):
+        return "."
+    return files.path if files.place != "file" else files.path.rpartition("/")[0] or "."

@@ -1,0 +1,66 @@
+"""``pytest-diagnostics SPEC``: the same run, shielded from the pytest configuration and the folders it happens to stand among."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from diagnostics import __version__
+from diagnostics.environment.process import shield
+
+USAGE = """usage: pytest-diagnostics [SPEC] [options]
+       pytest-diagnostics explain ID
+
+SPEC: org/name[@revision], https://…, ./path, list:NAME, demo[:fault]; nothing: this machine and the hub.
+Options are those of pytest: --diagnose-report DIR, --diagnose-timeout S, --diagnose-digests auto|none|all, --diagnose-files GLOB,
+--diagnose-python PATH, --diagnose-plan, --diagnose-json -, --diagnose-anonymize, --diagnose-waive ID=reason,DATE, -k EXPRESSION, -x.
+Exit: 0 healthy or warnings only, 1 broken, 2 interrupted, 3 a bug of ours, 4 usage, 5 nothing verified.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run with ``arguments`` (default: the command line's); returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] in (["--help"], ["-h"], ["help"]):
+        print(USAGE, end="")
+        return 0
+    if given[:1] == ["--version"]:
+        print(f"pytest-diagnostics {__version__}")
+        return 0
+    if given[:1] == ["explain"]:
+        if len(given) != 2:
+            print("usage: pytest-diagnostics explain ID", file=sys.stderr)
+            return 4
+        return run([f"--diagnose-explain={given[1]}"])
+    spec = [f"--diagnose={given.pop(0)}"] if given and not given[0].startswith("-") else []
+    return run([*spec, *given])
+
+
+def run(arguments: list[str]) -> int:
+    """pytest with our checks, our ini file, and no configuration, conftest or plugin of anybody else."""
+    shield()
+    checks = Path(__file__).parent / "checks"
+    with tempfile.TemporaryDirectory(prefix="pytest-diagnostics-") as folder:
+        ini = Path(folder) / "pytest.ini"
+        ini.write_text("[pytest]\n", encoding="utf-8")
+        own = ["-c", str(ini), "--rootdir", folder, "--noconftest", "-p", "no:cacheprovider", str(checks)]
+        return int(pytest.main([*own, *arguments], plugins=[_entry()]))
+
+
+def _entry() -> ModuleType:
+    """The entry module, which a shielded run does not load by itself."""
+    if spec := importlib.util.find_spec("pytest_diagnostics"):
+        place = spec
+    else:
+        found = importlib.util.spec_from_file_location("pytest_diagnostics", Path(__file__).parent / "entry" / "pytest_diagnostics.py")
+        assert found is not None
+        place = found
+    module = importlib.util.module_from_spec(place)
+    assert place.loader is not None
+    place.loader.exec_module(module)
+    return module

@@ -1,0 +1,21 @@
+"""This process's own environment: what a CI service says of itself, and what must not reach a shielded run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+# What would change how pytest behaves (https://docs.pytest.org/en/stable/reference/reference.html#environment-variables).
+_OF_PYTEST = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DEBUG", "PYTEST_THEME", "PYTEST_THEME_MODE")
+
+
+def continuous_integration(variables: Mapping[str, str] = os.environ) -> tuple[bool, str]:
+    """Whether this is GitHub Actions, and the file of its step summary ("" for none)."""
+    return variables.get("GITHUB_ACTIONS") == "true", variables.get("GITHUB_STEP_SUMMARY", "")
+
+
+def shield() -> None:
+    """Take away what pytest would read from the environment, and third-party plugins with it."""
+    for name in _OF_PYTEST:
+        os.environ.pop(name, None)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
