@@ -6,12 +6,14 @@ import datetime
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from diagnostics.waivers import Waiver, parse_waiver
 
-DIGESTS = ("auto", "none", "all")
+DigestMode = Literal["auto", "none", "all"]
+DIGESTS: tuple[DigestMode, ...] = ("auto", "none", "all")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +21,7 @@ class Options:
     spec: str = ""
     report: str = ""
     timeout: float = 30.0
-    digests: str = "auto"
+    digests: DigestMode = "auto"
     files: tuple[str, ...] = ()
     python: str = ""
     json: str = ""
@@ -77,10 +79,11 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _choice(text: str) -> str:
-    if text and text not in DIGESTS:
-        raise pytest.UsageError(f"--diagnose-digests is “{shown(text)}”: say one of {', '.join(DIGESTS)}")
-    return text or "auto"
+def _choice(text: str) -> DigestMode:
+    for mode in DIGESTS:
+        if mode == (text or "auto"):
+            return mode
+    raise pytest.UsageError(f"--diagnose-digests is “{shown(text)}”: say one of {', '.join(DIGESTS)}")
 
 
 def _waiver(text: str) -> Waiver:

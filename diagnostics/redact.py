@@ -187,5 +187,6 @@ def _secret_parts(address: str) -> list[str]:
 def _forms(text: str) -> list[str]:
     """The ways a secret turns up: as it is, percent-decoded and -encoded, and as Basic credentials."""
     raw = unquote(text)
-    encoded = base64.b64encode(raw.encode("utf-8", "surrogateescape")).decode()
-    return [form for form in dict.fromkeys((text, raw, quote(raw, safe=""), encoded, encoded.rstrip("="))) if len(form) >= 4]
+    data = raw.encode("utf-8", "surrogateescape" if all(not 0xD800 <= ord(char) <= 0xDFFF or 0xDC80 <= ord(char) <= 0xDCFF for char in raw) else "surrogatepass")
+    encoded = base64.b64encode(data).decode()
+    return [form for form in dict.fromkeys((text, raw, quote(data, safe=""), encoded, encoded.rstrip("="))) if len(form) >= 4]

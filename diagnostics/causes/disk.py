@@ -11,7 +11,6 @@ from diagnostics.causes.files_words import found, of_step, seen, shell_path
 from diagnostics.causes.settings_common import set_variable
 
 
-
 def _disk(case: Case, fault: Fault) -> Disk | None:
     return next((disk for disk in case.disks or () if disk.path == fault.subject.name), None)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from diagnostics.case import Case, Cause, Fault, Files, FileSeen, Finding, Owner, Platform, Remedy, Severity
 from diagnostics.causes.claims import again
-from diagnostics.causes.files_words import MOST_NAMED, base_names, download, fetch_again, found, named, of_step, paths_of, seen, shell_path
+from diagnostics.causes.files_words import MOST_NAMED, base_names, download, fetch_again, found, of_step, paths_of, seen, shell_path
 
 Recognise = Callable[[Case, tuple[Fault, ...]], list[Finding]]
 Remedies = Callable[[Finding, Case], list[Remedy]]

@@ -37,7 +37,7 @@ def test_files_are_what_their_names_say(files: Files, target: Target, environmen
         if not seen.defects:
             expect.that(True, "whole", subject, step="files")
         for defect in seen.defects:
-            severity: Severity = "warning" if defect.code in MILD and not seen.path.endswith(".safetensors") or (online and defect.code in MADE_NEW) else "error"
+            severity: Severity = "warning" if (defect.code in MILD and not seen.path.endswith(".safetensors")) or (online and defect.code in MADE_NEW) else "error"
             expect.that(False, defect.code, subject, *_about(subject, seen, defect), severity=severity, step="files")
     if not files.files:
         expect.skip(files.message or "nothing of it is here yet")

@@ -94,11 +94,11 @@ def _desktop(variables: Mapping[str, str], home: str) -> Iterator[tuple[str, str
     """The desktop's own settings: KDE's file; GNOME's through gsettings, where a session is there to ask."""
     if home:
         for line in read_text(f"{home}/.config/kioslaverc").splitlines():
-            match = _ASSIGNMENT.match(line[:4096])
-            if match and match[1].lower() in ("httpsproxy", "httpproxy"):
-                yield "~/.config/kioslaverc", match[2].replace(" ", ":"), False
-            elif match and match[1].lower().startswith("proxy config script"):
-                yield "~/.config/kioslaverc", match[2], True
+            name, _, value = line[:4096].partition("=")
+            if name.strip().lower() in ("httpsproxy", "httpproxy"):
+                yield "~/.config/kioslaverc", value.strip().replace(" ", ":"), False
+            elif name.strip().lower().startswith("proxy config script"):
+                yield "~/.config/kioslaverc", value, True
     if variables.get("DBUS_SESSION_BUS_ADDRESS") and shutil.which("gsettings", path=variables.get("PATH", "")):
         yield from _gnome(variables)
 

@@ -16,6 +16,8 @@ from diagnostics.environment import inventory
 
 SECONDS = 10.0
 MOST_BYTES = 16 * 1024 * 1024
+# A json.py in the working folder is not the one that is meant.
+WITHOUT_HERE = "import sys\nsys.path[:] = [path for path in sys.path if path]\n"
 # Variables that would make the child do more than it is asked for, or write.
 NOT_PASSED = frozenset({"PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONDEBUG", "PYTHONVERBOSE", "PYTHONPROFILEIMPORTTIME", "PYTHONWARNINGS", "PYTHONDEVMODE"})
 
@@ -40,7 +42,7 @@ def _same(one: str, other: str) -> bool:
 
 def _ask(python: str, variables: Mapping[str, str]) -> dict[str, Any] | Problem:
     shown = redact.path(python)
-    program = importlib.resources.files("diagnostics.environment").joinpath("inventory.py").read_text(encoding="utf-8")
+    program = WITHOUT_HERE + importlib.resources.files("diagnostics.environment").joinpath("inventory.py").read_text(encoding="utf-8")
     passed = {name: value for name, value in variables.items() if name not in NOT_PASSED and "\0" not in value}
     try:
         done = subprocess.run([os.path.expanduser(python), "-B", "-c", program], capture_output=True, timeout=SECONDS, stdin=subprocess.DEVNULL, env=passed, check=False)

@@ -65,5 +65,4 @@ def describe() -> "dict[str, object]":
 
 
 if __name__ == "__main__":
-    sys.path[:] = [path for path in sys.path if path]
     sys.stdout.write("\n" + json.dumps(describe()) + "\n")

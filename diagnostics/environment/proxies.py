@@ -51,24 +51,26 @@ def setting(name: str, value: str) -> ProxySetting:
 
 
 def shown(value: str) -> str:
-    """A proxy URL to show. Everything before the last ``@`` may be a password, whatever stands in it; so may everything after a ``?`` or ``#``."""
-    match = SCHEME.match(value.lstrip(" \t\"'"))
+    """A proxy URL to show: scheme, host and port. Everything before the last ``@`` may be a password, whatever stands in it; so may all that follows the port."""
     lead = value[: len(value) - len(value.lstrip(" \t\"'"))]
+    match = SCHEME.match(value[len(lead) :])
     prefix = match[0] if match else ""
-    rest = value[len(lead) + len(prefix) :]
-    _, at, after = rest.rpartition("@")
-    after = re.split(r"[?#]", after, maxsplit=1)[0]
-    if not at and not _plausible(after):
-        # No border to be seen: "user:p/w" with its "@" forgotten would otherwise be shown whole.
-        after = HIDDEN
-    return plain(f"{lead}{prefix}{HIDDEN + '@' if at else ''}{after}")
+    _, at, after = value[len(lead) + len(prefix) :].rpartition("@")
+    authority = re.split(r"[/?#]", after, maxsplit=1)[0]
+    rest = after[len(authority) :]
+    if not at and not _plausible(authority):
+        # No border to be seen: a "user:password" whose "@" was forgotten would be shown whole.
+        authority, rest = HIDDEN if authority.strip() else authority, ""
+    return plain(f"{lead}{prefix}{HIDDEN + '@' if at else ''}{authority}{'/…' if rest.strip(' /') else rest}")
 
 
-def _plausible(text: str) -> bool:
-    """A host, perhaps with a port and a path, and nothing that looks like the rest of a password."""
-    authority = text.strip().strip("\"'").partition("/")[0]
-    host, port, _ = _authority(authority)
-    return not authority or (bool(_HOST.fullmatch(host) or _IPV6.fullmatch(host)) and (port is None or isinstance(port, int) or (len(str(port)) <= 5 and ":" not in str(port))))
+def _plausible(authority: str) -> bool:
+    """A host, perhaps with a port, and nothing that looks like a user with a password."""
+    bare = authority.strip(" \t\"'")
+    host, port, _ = _authority(bare)
+    named = bool(_HOST.fullmatch(host) or _IPV6.fullmatch(f"[{host}]"))
+    mistyped = isinstance(port, str) and len(port) <= 5 and ("." in host or host == "localhost")
+    return named and (not isinstance(port, str) or mistyped)
 
 
 def _authority(text: str) -> tuple[str, int | str | None, str]:
@@ -101,6 +103,5 @@ def _problem(value: str, userinfo: str, host: str, port: int | str | None, remai
     if not (_HOST.fullmatch(host) or _IPV6.fullmatch(f"[{host}]")):
         return Problem(code="host-invalid", detail="what stands for the host is no host name")
     if isinstance(port, str):
-        shown_port = "" if userinfo or len(port) > 20 else f" {plain(port, 20)!r}"
-        return Problem(code="port-invalid", detail=f"the port{shown_port} is no number from 0 to 65535" + ("; is part of a password there?" if not userinfo and not port.isdigit() else ""))
+        return Problem(code="port-invalid", detail="what stands for the port is no number from 0 to 65535" + ("" if port.isdigit() else "; is it a password, with its @ missing?"))
     return ABSENT

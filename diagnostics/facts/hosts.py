@@ -61,9 +61,9 @@ def _product(patterns: tuple[tuple[str, re.Pattern[str]], ...], text: str) -> st
 
 
 def public_authority(organisation: str) -> bool:
-    """Whether an issuer's organisation is a certificate authority that browsers trust (or says so)."""
+    """Whether an issuer's organisation is a certificate authority that browsers trust (or says so), and none of its products that inspect."""
     words = _words(organisation)
-    return bool(words) and any(words == known or words.startswith(known + " ") for known in _authorities())
+    return bool(words) and not inspection_product(organisation) and any(words == known or words.startswith(known + " ") for known in _authorities())
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from diagnostics import redact
-from diagnostics.case import ABSENT, Digest, Digests, Environment, Files, FileSeen, Listing, Published, Target, Unseen
+from diagnostics.case import Digest, Digests, Environment, Files, FileSeen, Listing, Published, Target, Unseen
 from diagnostics.probes import cache
 from diagnostics.probes.files import local_remembered
 

@@ -32,7 +32,7 @@ MOST_MOUNTINFO = 1 << 20
 NO_NAMELESS_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.ENOSYS})
 # Nothing is ever kept on these; the rest may be offered as a place with room.
 NOT_FOR_KEEPING = frozenset(
-    "tmpfs ramfs devtmpfs proc sysfs cgroup cgroup2 devpts mqueue overlay squashfs iso9660 securityfs debugfs tracefs bpf autofs fusectl configfs pstore hugetlbfs nsfs efivarfs vfat".split()
+    ["tmpfs", "ramfs", "devtmpfs", "proc", "sysfs", "cgroup", "cgroup2", "devpts", "mqueue", "overlay", "squashfs", "iso9660", "securityfs", "debugfs", "tracefs", "bpf", "autofs", "fusectl", "configfs", "pstore", "hugetlbfs", "nsfs", "efivarfs", "vfat"]
 )
 
 

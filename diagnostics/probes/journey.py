@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -92,9 +93,10 @@ def _with_ranges(journey: Journey, arrivals: list[Arrival], trip: Trip, means: M
 
 
 def _http(url: str) -> bool:
+    """Whether a redirect's target can be asked at all; a host with other characters than a name or an address is nobody's."""
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and port_of(parts) > 0
+        return parts.scheme in ("http", "https") and bool(re.fullmatch(r"[\w.:%-]{1,253}", parts.hostname or "")) and port_of(parts) > 0
     except ValueError:
         return False
 

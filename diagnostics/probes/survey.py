@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from diagnostics import environment as environment_module
@@ -37,6 +37,7 @@ ON_NETWORK = frozenset({"journeys", "legs", "listing"})
 ON_LISTING = frozenset({"files", "disks", "memory", "packages", "digests"})
 EVERYTHING = ON_NETWORK | ON_LISTING | {"resolvers"}
 Progress = Callable[[str], None]
+DigestMode = Literal["auto", "none", "all"]
 
 
 class Survey:
@@ -50,7 +51,7 @@ class Survey:
         *,
         wanted: frozenset[str] = EVERYTHING,
         budget_seconds: float = 30.0,
-        digests: str = "auto",
+        digests: DigestMode = "auto",
         python: str = "",
         progress: Progress | None = None,
         cleanup: contextlib.ExitStack | None = None,
@@ -319,7 +320,7 @@ def prepare(
     *,
     files: tuple[str, ...] = (),
     timeout: float = 30.0,
-    digests: str = "auto",
+    digests: DigestMode = "auto",
     python: str = "",
     wanted: frozenset[str] = EVERYTHING,
     progress: Progress | None = None,
