@@ -5,3 +5,5 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent / "diagnostics" / "entry"))
 pytest_plugins = ["pytest_diagnostics"]
+# The checks are no test functions of pytest's own: the plugin collects them where they are asked for (`pytest diagnostics`).
+collect_ignore = ["diagnostics"]

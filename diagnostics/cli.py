@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
-import tempfile
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from diagnostics import __version__
+from diagnostics.entry import pytest_diagnostics
 from diagnostics.environment.process import shield
 
+PACKAGE = Path(__file__).parent
 USAGE = """usage: pytest-diagnostics [SPEC] [options]
        pytest-diagnostics explain ID
 
@@ -44,23 +43,6 @@ def main(arguments: list[str] | None = None) -> int:
 def run(arguments: list[str]) -> int:
     """pytest with our checks, our ini file, and no configuration, conftest or plugin of anybody else."""
     shield()
-    checks = Path(__file__).parent / "checks"
-    with tempfile.TemporaryDirectory(prefix="pytest-diagnostics-") as folder:
-        ini = Path(folder) / "pytest.ini"
-        ini.write_text("[pytest]\n", encoding="utf-8")
-        own = ["-c", str(ini), "--rootdir", folder, "--noconftest", "-p", "no:cacheprovider", str(checks)]
-        return int(pytest.main([*own, *arguments], plugins=[_entry()]))
-
-
-def _entry() -> ModuleType:
-    """The entry module, which a shielded run does not load by itself."""
-    if spec := importlib.util.find_spec("pytest_diagnostics"):
-        place = spec
-    else:
-        found = importlib.util.spec_from_file_location("pytest_diagnostics", Path(__file__).parent / "entry" / "pytest_diagnostics.py")
-        assert found is not None
-        place = found
-    module = importlib.util.module_from_spec(place)
-    assert place.loader is not None
-    place.loader.exec_module(module)
-    return module
+    # sys, not fd: capturing needs no temporary file then, and a machine without room for one can be diagnosed.
+    own = ["-c", str(PACKAGE / "entry" / "shielded.ini"), "--noconftest", "-p", "no:cacheprovider", "--capture=sys", "--no-header", str(PACKAGE / "checks")]
+    return int(pytest.main([*own, *arguments], plugins=[pytest_diagnostics]))

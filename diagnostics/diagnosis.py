@@ -154,7 +154,7 @@ def _ask(check: Check, case: Case) -> tuple[Expect, str, float]:
     else:
         try:
             check.function(**records, expect=expect)
-        except Exception:  # a bug of ours must not hide what the other checks found; it becomes a pytest ERROR and exit 3
+        except Exception:  # noqa: BLE001  # a bug of ours must not hide what the other checks found; it becomes a pytest ERROR and exit 3
             error = traceback.format_exc()
     return expect, error, time.perf_counter() - started
 
@@ -222,7 +222,9 @@ def _load_order(diagnosis: Diagnosis) -> tuple[bool, int, int]:
 
 
 def _result(check: Check, expect: Expect, error: str, seconds: float, diagnoses: tuple[Diagnosis, ...]) -> CheckResult:
-    result = CheckResult(check=check.id, question=check.question, outcome="passed", reason="; ".join(dict.fromkeys(expect.reasons)), seconds=seconds, faults=tuple(expect.faults))
+    result = CheckResult(
+        check=check.id, question=check.question, outcome="passed", reason="; ".join(dict.fromkeys(expect.reasons)), seconds=seconds, faults=tuple(expect.faults)
+    )
     if error:
         return replace(result, outcome="error", reason=error)
     if expect.faults:
@@ -231,7 +233,12 @@ def _result(check: Check, expect: Expect, error: str, seconds: float, diagnoses:
         return replace(result, outcome=outcome_of(result, diagnoses))
     if expect.blocked and not expect.examined:
         root = _blocking(expect, diagnoses)
-        return replace(result, outcome="blocked", blocked_by=root.cause if root else ABSENT, reason=f"not reached: {root.title}" if root else result.reason or "not reached")
+        return replace(
+            result,
+            outcome="blocked",
+            blocked_by=root.cause if root else ABSENT,
+            reason=f"not reached: {root.title}" if root else result.reason or "not reached",
+        )
     if not expect.examined:
         return replace(result, outcome="skipped", reason=result.reason or "nothing to examine here")
     return result

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -29,10 +28,6 @@ class Options:
     anonymize: bool = False
     waivers: tuple[Waiver, ...] = ()
     explain: str = ""
-
-    def folders(self, here: Path, spare: Path) -> list[Path]:
-        """Where the report may go, best first."""
-        return [Path(self.report).expanduser()] if self.report else [here / "reports", spare / "pytest-diagnostics"]
 
 
 def read(config: pytest.Config) -> Options:

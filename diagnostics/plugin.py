@@ -1,36 +1,26 @@
 """The pytest glue: collect the checks, look once, judge once, let each check say its share, write the report.
 
-Loaded by the entry point for diagnostic runs only. Everything that thinks is elsewhere.
+Loaded by the entry point for diagnostic runs only. What thinks is elsewhere: ``run`` looks, judges and writes, ``items`` are the checks.
 """
 
 from __future__ import annotations
 
 import contextlib
-import datetime
 import signal
-import sys
-import tempfile
 import threading
-import traceback
-from collections.abc import Generator, Iterable, Iterator
-from pathlib import Path
+import time
+from collections.abc import Callable, Generator, Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any, TextIO
 
 import pytest
 
+from diagnostics import items as nodes
 from diagnostics import options
-from diagnostics.case import CheckResult, Judgement, Report
-from diagnostics.diagnosis import Check, all_checks
-from diagnostics.redact import path as shown_path
+from diagnostics.items import CheckFile, CheckItem, Selection
+from diagnostics.redact import plain
+from diagnostics.run import Run
 
-if TYPE_CHECKING:
-    from diagnostics.probes.survey import Survey
-
-PACKAGE = Path(__file__).parent
-CHECKS = PACKAGE / "checks"
-ALWAYS = frozenset({"target", "environment"})  # records that cost nothing to have
-EXIT = {"healthy": 0, "degraded": 0, "broken": 1, "unverified": 5}
 MEANING = {
     0: "healthy, or warnings only",
     1: "something is broken",
@@ -38,38 +28,16 @@ MEANING = {
     3: "a bug of ours: please report it with report.json",
     5: "nothing could be verified",
 }
-
-
-class CheckFailed(AssertionError):
-    """A check that failed; its text is the diagnosis."""
-
-
-class OurBug(RuntimeError):
-    """A check or a probe of ours broke."""
-
-
-class Run:
-    """One diagnostic run: what was asked, seen and judged."""
-
-    def __init__(self, chosen: options.Options) -> None:
-        self.options = chosen
-        self.report: Report | None = None
-        self.results: dict[str, CheckResult] = {}
-        self.bug = ""
-        self.written: dict[str, str] = {}
-        self.document: Any = None  # where --diagnose-json writes
-
-
 RUN = pytest.StashKey[Run]()
+SELECTED = pytest.StashKey[list[Selection]]()
 
 
 # --- before anything is collected ---------------------------------------------------------------------------------------------
 
 
-def instead_of_a_run(config: pytest.Config) -> int | None:
+def start(config: pytest.Config, selections: list[Selection], stdout: TextIO | None) -> int | None:
     """Options are read here, so that a bad one is a usage error; what needs no run is answered here: its exit code, or None."""
     chosen = options.read(config)
-    config.stash[RUN] = Run(chosen)
     if chosen.explain:
         return _explain(chosen.explain)
     if chosen.plan:
@@ -77,6 +45,10 @@ def instead_of_a_run(config: pytest.Config) -> int | None:
 
         print("\n".join(plan(chosen.spec, files=chosen.files)))
         return 0
+    if chosen.json == "-" and stdout is None:
+        raise pytest.UsageError("--diagnose-json - works on the command line of an installed pytest-diagnostics only: name a file instead")
+    config.stash[RUN] = config.stash[nodes.ANSWERS] = Run(chosen, stdout)
+    config.stash[SELECTED] = selections
     return None
 
 
@@ -91,84 +63,12 @@ def _explain(cause: str) -> int:
     return 0
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_configure(config: pytest.Config) -> None:
-    run = config.stash[RUN]
-    reporter = config.pluginmanager.getplugin("terminalreporter")
-    if run.options.json == "-":
-        run.document = sys.stdout
-        if reporter is not None:  # stdout carries the document and nothing else
-            run.document = reporter._tw._file
-            from _pytest.config import create_terminal_writer
-
-            reporter._tw = create_terminal_writer(config, sys.stderr)
-
-
-# --- collection: our files, whatever the user's python_files says -------------------------------------------------------------
-
-
-class CheckFile(pytest.File):
-    """One module of checks."""
-
-    def collect(self) -> Iterator[CheckItem]:
-        for check in all_checks():
-            if check.module == self.path.stem:
-                yield CheckItem.from_parent(self, name=check.function.__name__, check=check)
-
-
-class CheckItem(pytest.Item):
-    """One question; its answer is in the judgement."""
-
-    def __init__(self, *, check: Check, **more: Any) -> None:
-        super().__init__(**more)
-        self.check = check
-
-    @property
-    def result(self) -> CheckResult | None:
-        return self.config.stash[RUN].results.get(self.check.id)
-
-    def setup(self) -> None:
-        """A bug of ours is a pytest ERROR, never a finding."""
-        run = self.config.stash[RUN]
-        if run.bug:
-            raise OurBug(run.bug)
-        if self.result and self.result.outcome == "error":
-            raise OurBug(self.result.reason)
-
-    def runtest(self) -> None:
-        result, run = self.result, self.config.stash[RUN]
-        if result is None or run.report is None:
-            raise OurBug("this check was not judged")
-        if result.outcome in ("blocked", "skipped"):
-            pytest.skip(f"blocked by {result.blocked_by}: {result.reason}" if result.outcome == "blocked" and result.blocked_by else result.reason)
-        if result.outcome == "failed":
-            from diagnostics.render.failure import failure_text
-
-            raise CheckFailed(failure_text(result, run.report.judgement))
-
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        if isinstance(excinfo.value, CheckFailed | OurBug):
-            return str(excinfo.value)
-        return super().repr_failure(excinfo)
-
-    def reportinfo(self) -> tuple[Path, int | None, str]:
-        return self.path, self.check.function.__code__.co_firstlineno - 1, f"{self.check.id}: {self.check.question}"
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
-    found = yield
-    if PACKAGE not in file_path.parents:
-        return found
-    ours = file_path.parent == CHECKS and file_path.name.startswith("test_") and file_path.suffix == ".py"
-    return [CheckFile.from_parent(parent, path=file_path)] if ours else []
-
-
 @pytest.hookimpl(tryfirst=True)
-def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Of our package only the checks are tests."""
-    inside = PACKAGE in collection_path.parents and collection_path.is_dir()
-    return True if inside and collection_path != CHECKS else None
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The checks, ahead of what else was asked for; pytest's -k, -m and --deselect come after and see them."""
+    selections = config.stash[SELECTED]
+    files = [CheckFile.of(session, module, checks) for module, checks in nodes.chosen(selections).items()]
+    items[:0] = [item for file in files for item in session.genitems(file)]
 
 
 # --- look and judge -----------------------------------------------------------------------------------------------------------
@@ -176,20 +76,25 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
-    items = [item for item in session.items if isinstance(item, CheckItem)]
-    if items and not session.config.option.collectonly:
-        with _terminated_like_interrupted():
-            _look(session.config, [item.check for item in items])
-            return (yield)
-    return (yield)
+    checks = [item.check for item in session.items if isinstance(item, CheckItem)]
+    broken = session.testsfailed and not session.config.option.continue_on_collection_errors
+    if not checks or broken or session.config.option.collectonly:
+        return (yield)
+    run = session.config.stash[RUN]
+    with _terminated_like_interrupted(run):
+        with _progress(session.config) as show:
+            run.look(checks, show)
+        return (yield)
 
 
 @contextlib.contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM ends the run as Ctrl-C does: with a report."""
+def _terminated_like_interrupted(run: Run) -> Iterator[None]:
+    """SIGTERM ends the run as Ctrl-C does: with a report. A second one does not end the writing of it."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt("SIGTERM")
+        if not run.interrupted:
+            run.interrupted = "SIGTERM"
+            raise KeyboardInterrupt("SIGTERM")
 
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -197,135 +102,110 @@ def _terminated_like_interrupted() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
-    finally:
+    except KeyboardInterrupt:
+        run.interrupted = run.interrupted or "Ctrl-C"
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # until the report is written: pytest_unconfigure
+        run.restore = lambda: signal.signal(signal.SIGTERM, before)
+        raise
+    else:
         signal.signal(signal.SIGTERM, before)
 
 
-def _look(config: pytest.Config, checks: list[Check]) -> None:
-    from diagnostics.probes.survey import prepare
-
-    run = config.stash[RUN]
-    chosen = run.options
-    wanted = frozenset(name for check in checks for name in check.needs) - ALWAYS
-    try:
-        survey = prepare(chosen.spec, files=chosen.files, timeout=chosen.timeout, digests=chosen.digests, python=chosen.python, wanted=wanted, progress=_progress(config))
-    except ValueError as error:
-        raise pytest.UsageError(str(error)) from None
-    interrupted = ""
-    try:
-        survey.run()
-    except KeyboardInterrupt as signal_:
-        interrupted = str(signal_) or "Ctrl-C"
-        raise
-    except Exception:  # noqa: BLE001  # a bug of ours must not lose what was seen; it becomes a pytest ERROR and exit 3
-        run.bug = traceback.format_exc()
-    finally:
-        survey.stop()
-        _judge(run, survey, [check.id for check in checks], interrupted)
-
-
-def _judge(run: Run, survey: Survey, wanted: Iterable[str], interrupted: str) -> None:
-    from diagnostics import report
-    from diagnostics.diagnosis import judge
-    from diagnostics.render.anonymize import anonymize
-    from diagnostics.waivers import apply_waivers
-
-    case = survey.case()
-    judgement = apply_waivers(judge(case, wanted), run.options.waivers, datetime.date.today())
-    run.report = report.build(case, judgement, interrupted)
-    if run.options.anonymize:
-        run.report = anonymize(run.report)
-    run.results = {result.check: result for result in run.report.judgement.results}
-
-
-def _progress(config: pytest.Config) -> Any:
+@contextlib.contextmanager
+def _progress(config: pytest.Config) -> Iterator[Callable[[str], None] | None]:
     """A line that is overwritten, on a terminal only."""
     reporter = config.pluginmanager.getplugin("terminalreporter")
-    if reporter is None or not reporter.isatty:
-        return None
+    if reporter is None or not reporter.isatty or not reporter.hasmarkup or config.option.verbose < 0:
+        yield None
+        return
+    lock, shown_at = threading.Lock(), [0.0]
 
     def show(text: str) -> None:
-        reporter.rewrite(f"diagnosing: {text}"[:79], erase=True)
+        with lock:  # probes speak from their threads
+            if time.monotonic() - shown_at[0] >= 0.1:
+                shown_at[0] = time.monotonic()
+                reporter.rewrite(plain(f"looking: {text}", 78), erase=True)
 
-    return show
+    try:
+        yield show
+    finally:
+        with lock:
+            shown_at[0] = float("inf")
+            reporter.rewrite("", erase=True)
+            reporter.write("\r")
 
 
-# --- speak --------------------------------------------------------------------------------------------------------------------
-
-
-def pytest_report_teststatus(report: pytest.TestReport | pytest.CollectReport) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
-    if report.when == "call" and getattr(report, "diagnosis", "") == "warned":
-        return "warned", "W", ("WARNED", {"yellow": True})
-    return None
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Any:
+    """Checks run pytest's plain way, whatever repeats, forks or reruns the user's tests."""
+    if not isinstance(item, CheckItem):
+        return None
+    return item.config.pluginmanager.getplugin("runner").pytest_runtest_protocol(item=item, nextitem=nextitem)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if isinstance(item, CheckItem) and item.result:
-        report.diagnosis = item.result.outcome  # type: ignore[attr-defined]  # a plain string: pytest-html and our own status read it
+        report.diagnosis = str(item.result.outcome)  # type: ignore[attr-defined]  # for our own status and for pytest-html
     return report
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
-    """Written before the summary is shown, whatever ended the run."""
+def pytest_report_teststatus(report: pytest.TestReport | pytest.CollectReport) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+    outcome = getattr(report, "diagnosis", "")
+    if report.when == "call" and outcome == "warned" and report.passed:
+        return "warned", "W", ("WARNED", {"yellow": True})
+    if report.when == "call" and outcome == "blocked" and report.skipped:
+        return "blocked", "b", ("BLOCKED", {"yellow": True})
+    return None
+
+
+# --- speak --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Ahead of the summary, whatever ended the run."""
     run = session.config.stash[RUN]
-    if run.report is not None:
-        _write(session.config, run, run.report)
-        session.exitstatus = _exit_code(session, run, run.report.judgement)
-    return (yield)
+    run.finish(session.config.invocation_params.dir)
+    session.exitstatus = run.exit_code(int(session.exitstatus))
 
 
-def _exit_code(session: pytest.Session, run: Run, judgement: Judgement) -> int:
-    if session.exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR):
-        return int(session.exitstatus)
-    if run.bug or any(result.outcome == "error" for result in judgement.results):
-        return 3
-    others_failed = session.exitstatus == pytest.ExitCode.TESTS_FAILED and not any(result.outcome == "failed" for result in judgement.results)
-    return 1 if others_failed else EXIT[judgement.verdict]
-
-
-def _write(config: pytest.Config, run: Run, report: Report) -> None:
-    from diagnostics import render
-    from diagnostics.environment.process import continuous_integration
-    from diagnostics.render import github
-    from diagnostics.render import json as json_renderer
-
-    try:
-        written = render.write_all(report, run.options.folders(config.invocation_params.dir, Path(tempfile.gettempdir())))
-        run.written = {name: shown_path(path) for name, path in written.items()}
-    except OSError as error:
-        run.written = {"": f"no report could be written: {error.strerror or error}"}
-    if run.options.json == "-":
-        run.document.write(json_renderer.text(report) + "\n")
-        run.document.flush()
-    elif run.options.json:
-        with contextlib.suppress(OSError):
-            Path(run.options.json).write_text(json_renderer.text(report), encoding="utf-8")
-    on_github, summary = continuous_integration()
-    if summary:
-        with contextlib.suppress(OSError), open(summary, "a", encoding="utf-8") as file:
-            file.write(github.step_summary(report))
-    if on_github and run.options.json != "-":
-        print("\n".join(github.annotations(report)))
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if RUN in config.stash:
+        config.stash[RUN].restore()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> Generator[None, object, object]:
-    """Ours first: the root cause stands ahead of pytest's FAILURES."""
+    """Ours first: the root cause stands ahead of pytest's FAILURES, which then need no page a check."""
     run = config.stash[RUN]
     if run.report is not None:
-        from diagnostics.render import terminal
-
-        writer = terminalreporter._tw
-        writer.line()
-        writer.sep("=", "diagnosis", bold=True)
-        for line in terminal.section(run.report, writer.fullwidth, run.written, ascii=not _speaks_unicode(writer)):
-            writer.line(line.text, **line.markup)
-        code = int(terminalreporter._session.exitstatus) if terminalreporter._session else int(exitstatus)  # type: ignore[attr-defined]
-        writer.line(f"exit {code}: {MEANING.get(code, 'see pytest')}")
+        _section(terminalreporter, run, int(exitstatus))
+        for report in terminalreporter.stats.get("failed", ()):
+            if getattr(report, "diagnosis", ""):
+                report.longrepr = str(report.longrepr).partition("\n")[0]
     return (yield)
+
+
+def _section(reporter: pytest.TerminalReporter, run: Run, exitstatus: int) -> None:
+    from diagnostics.environment.process import continuous_integration
+    from diagnostics.render import github, terminal
+
+    assert run.report is not None
+    writer = reporter._tw
+    reporter.ensure_newline()
+    reporter.section("diagnosis", bold=True)
+    for line in terminal.section(run.report, writer.fullwidth, run.written, ascii=not _speaks_unicode(writer)):
+        writer.line(line.text, **line.markup)
+    for text in run.unwritten:
+        writer.line(text, yellow=True)
+    code = run.exit_code(exitstatus)
+    writer.line(f"exit {code}: {MEANING.get(code, 'see pytest')}")
+    on_github, _ = continuous_integration()
+    if on_github:  # at the beginning of a line, or GitHub does not see it
+        for command in github.workflow_commands(run.report):
+            writer.line(command)
 
 
 def _speaks_unicode(writer: Any) -> bool:
@@ -347,7 +227,5 @@ def pytest_html_results_table_header(cells: list[str]) -> None:
 def pytest_html_results_table_row(report: pytest.TestReport, cells: list[str]) -> None:
     import html
 
-    cause = str(report.longrepr).split(":", 1)[0] if report.failed and getattr(report, "diagnosis", "") else ""
+    cause = str(report.longrepr).split(":", 1)[0] if report.failed and hasattr(report, "diagnosis") else ""
     cells.insert(2, f"<td>{html.escape(cause)}</td>")
-
-

@@ -6,6 +6,7 @@ Everything that comes from a server, a file or a variable passes through here be
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import re
 import unicodedata
@@ -20,7 +21,66 @@ HIDDEN = "***"
 
 # Header fields that tell who answered, why, and what comes; everything else (cookies, signed URLs) stays out.
 HEADERS = frozenset(
-    ["accept-ranges", "age", "cache-control", "cf-cache-status", "cf-mitigated", "cf-ray", "connection", "content-encoding", "content-length", "content-range", "content-type", "date", "etag", "last-modified", "location", "mime-version", "proxy-agent", "proxy-authenticate", "proxy-connection", "ratelimit", "ratelimit-policy", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "retry-after", "server", "transfer-encoding", "via", "warning", "www-authenticate", "x-amz-cf-id", "x-amz-cf-pop", "x-amz-error-code", "x-amz-request-id", "x-azure-ref", "x-block-reason", "x-cache", "x-error-code", "x-error-message", "x-fastly-request-id", "x-github-request-id", "x-goog-hash", "x-guploader-uploadid", "x-hub-cache", "x-linked-etag", "x-linked-size", "x-ms-error-code", "x-ms-request-id", "x-powered-by", "x-proxy-error", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "x-repo-commit", "x-request-id", "x-served-by", "x-squid-error", "x-xet-hash"]
+    [
+        "accept-ranges",
+        "age",
+        "cache-control",
+        "cf-cache-status",
+        "cf-mitigated",
+        "cf-ray",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-range",
+        "content-type",
+        "date",
+        "etag",
+        "last-modified",
+        "location",
+        "mime-version",
+        "proxy-agent",
+        "proxy-authenticate",
+        "proxy-connection",
+        "ratelimit",
+        "ratelimit-policy",
+        "ratelimit-limit",
+        "ratelimit-remaining",
+        "ratelimit-reset",
+        "retry-after",
+        "server",
+        "transfer-encoding",
+        "via",
+        "warning",
+        "www-authenticate",
+        "x-amz-cf-id",
+        "x-amz-cf-pop",
+        "x-amz-error-code",
+        "x-amz-request-id",
+        "x-azure-ref",
+        "x-block-reason",
+        "x-cache",
+        "x-error-code",
+        "x-error-message",
+        "x-fastly-request-id",
+        "x-github-request-id",
+        "x-goog-hash",
+        "x-guploader-uploadid",
+        "x-hub-cache",
+        "x-linked-etag",
+        "x-linked-size",
+        "x-ms-error-code",
+        "x-ms-request-id",
+        "x-powered-by",
+        "x-proxy-error",
+        "x-ratelimit-limit",
+        "x-ratelimit-remaining",
+        "x-ratelimit-reset",
+        "x-repo-commit",
+        "x-request-id",
+        "x-served-by",
+        "x-squid-error",
+        "x-xet-hash",
+    ]
 )
 
 # C0, C1 and DEL; bidirectional and invisible formatting (RFC 8265's "Cf"); surrogates; line and paragraph separators.
@@ -177,16 +237,16 @@ def _secret_parts(address: str) -> list[str]:
     userinfo, at, _ = rest.rpartition("@")
     if at:
         parts += [userinfo, *userinfo.split(":", 1)[1:]]
-    try:
+    with contextlib.suppress(ValueError):
         parts.append(urlsplit(address).password or "")
-    except ValueError:
-        pass
     return parts
 
 
 def _forms(text: str) -> list[str]:
     """The ways a secret turns up: as it is, percent-decoded and -encoded, and as Basic credentials."""
     raw = unquote(text)
-    data = raw.encode("utf-8", "surrogateescape" if all(not 0xD800 <= ord(char) <= 0xDFFF or 0xDC80 <= ord(char) <= 0xDCFF for char in raw) else "surrogatepass")
+    data = raw.encode(
+        "utf-8", "surrogateescape" if all(not 0xD800 <= ord(char) <= 0xDFFF or 0xDC80 <= ord(char) <= 0xDCFF for char in raw) else "surrogatepass"
+    )
     encoded = base64.b64encode(data).decode()
     return [form for form in dict.fromkeys((text, raw, quote(data, safe=""), encoded, encoded.rstrip("="))) if len(form) >= 4]

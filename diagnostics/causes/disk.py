@@ -68,12 +68,20 @@ def _move(finding: Finding, case: Case) -> Remedy:
     place = finding.facts["elsewhere"]
     target = f"{place.rstrip('/')}/huggingface" if place else "/path/with/room/huggingface"
     where = f"{place} has room" if place else "put a folder with room in its place"
-    return Remedy(do=f"Keep the cache on another file system ({where}).", run=set_variable(case, "HF_HOME", target), check=f"df -h {shell_path(place)}" if place else again(case))
+    return Remedy(
+        do=f"Keep the cache on another file system ({where}).",
+        run=set_variable(case, "HF_HOME", target),
+        check=f"df -h {shell_path(place)}" if place else again(case),
+    )
 
 
 def _space_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    clean = Remedy(do=f"Free what is missing on {facts['mount']}: {facts['needed']} are needed, {facts['free']} are free. See what the cache holds, and delete models no longer used:", run="hf cache ls", check=f"df -h {shell_path(_existing(facts))}")
+    clean = Remedy(
+        do=f"Free what is missing on {facts['mount']}: {facts['needed']} are needed, {facts['free']} are free. See what the cache holds, and delete models no longer used:",
+        run="hf cache ls",
+        check=f"df -h {shell_path(_existing(facts))}",
+    )
     return [_move(finding, case), clean] if facts["elsewhere"] else [clean, _move(finding, case)]
 
 
@@ -82,36 +90,67 @@ def _existing(facts: dict[str, str]) -> str:
 
 
 def _temp_remedies(finding: Finding, case: Case) -> list[Remedy]:
-    return [Remedy(do=f"Free some room on {finding.facts['mount']}, or let temporary files go elsewhere.", run="mkdir -p ~/tmp && export TMPDIR=~/tmp", check=f"df -h {shell_path(finding.facts['path'])}")]
+    return [
+        Remedy(
+            do=f"Free some room on {finding.facts['mount']}, or let temporary files go elsewhere.",
+            run="mkdir -p ~/tmp && export TMPDIR=~/tmp",
+            check=f"df -h {shell_path(finding.facts['path'])}",
+        )
+    ]
 
 
 def _inode_remedies(finding: Finding, case: Case) -> list[Remedy]:
     mount = shell_path(_existing(finding.facts))
-    many = Remedy(do="Find the folder with the most small files, and remove those no longer needed (package caches, old environments).", run=f"du --inodes -x -d 3 {mount} | sort -n | tail", check=f"df -i {mount}")
+    many = Remedy(
+        do="Find the folder with the most small files, and remove those no longer needed (package caches, old environments).",
+        run=f"du --inodes -x -d 3 {mount} | sort -n | tail",
+        check=f"df -i {mount}",
+    )
     return [many, _move(finding, case)]
 
 
 def _quota_remedies(finding: Finding, case: Case) -> list[Remedy]:
-    return [Remedy(do="Delete what is no longer needed of your own files there, or ask whoever runs the machine for a larger quota.", run="quota -s; hf cache ls", check=again(case)), _move(finding, case)]
+    return [
+        Remedy(
+            do="Delete what is no longer needed of your own files there, or ask whoever runs the machine for a larger quota.",
+            run="quota -s; hf cache ls",
+            check=again(case),
+        ),
+        _move(finding, case),
+    ]
 
 
 def _read_only_remedies(finding: Finding, case: Case) -> list[Remedy]:
     path = finding.facts["path"]
     return [
         _move(finding, case),
-        Remedy(do=f"Or have {finding.facts['mount']} mounted for writing; where it was and went read-only by itself, the disk has failed (dmesg says so).", run=f"findmnt -T {shell_path(_existing(finding.facts))}", check=f"touch {shell_path(path)}/probe && rm {shell_path(path)}/probe"),
+        Remedy(
+            do=f"Or have {finding.facts['mount']} mounted for writing; where it was and went read-only by itself, the disk has failed (dmesg says so).",
+            run=f"findmnt -T {shell_path(_existing(finding.facts))}",
+            check=f"touch {shell_path(path)}/probe && rm {shell_path(path)}/probe",
+        ),
     ]
 
 
 def _denied_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     place = shell_path(facts["denied_at"])
-    own = Remedy(do=f"Make {facts['user']} its owner (it was probably made by a command run as {facts['denied_owner'] or 'another user'}, with sudo for instance).", run=f'sudo chown -R "$(id -u):$(id -g)" {place}', check=f"test -w {place} && echo writable")
+    own = Remedy(
+        do=f"Make {facts['user']} its owner (it was probably made by a command run as {facts['denied_owner'] or 'another user'}, with sudo for instance).",
+        run=f'sudo chown -R "$(id -u):$(id -g)" {place}',
+        check=f"test -w {place} && echo writable",
+    )
     return [own, _move(finding, case)] if facts["role"] != "the folder for temporary files" else [*_temp_remedies(finding, case)]
 
 
 def _link_remedies(finding: Finding, case: Case) -> list[Remedy]:
-    return [Remedy(do="It works, but every revision of a model takes its full size. Keep the cache on a file system with links; on Windows switch on Developer Mode.", run=_move(finding, case).run, check=again(case))]
+    return [
+        Remedy(
+            do="It works, but every revision of a model takes its full size. Keep the cache on a file system with links; on Windows switch on Developer Mode.",
+            run=_move(finding, case).run,
+            check=again(case),
+        )
+    ]
 
 
 CAUSES: tuple[Cause, ...] = (
@@ -180,4 +219,3 @@ CAUSES: tuple[Cause, ...] = (
         lab="cache-symlinks-unsupported",
     ),
 )
-

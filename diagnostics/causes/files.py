@@ -54,12 +54,24 @@ def _file(case: Case, fault: Fault) -> FileSeen | None:
 
 def _not_cached(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     own = of_step(faults, "files", "not-cached", "model-not-cached")
-    return found("model-not-cached", own, {"name": case.target.name, "folder": case.files.path if isinstance(case.files, Files) else "", "missing": seen(own[0], "does not hold").seen}) if own else []
+    return (
+        found(
+            "model-not-cached",
+            own,
+            {"name": case.target.name, "folder": case.files.path if isinstance(case.files, Files) else "", "missing": seen(own[0], "does not hold").seen},
+        )
+        if own
+        else []
+    )
 
 
 def _not_cached_remedies(finding: Finding, case: Case) -> list[Remedy]:
     return [
-        Remedy(do="Fetch it once while the network may be used (or on a machine where it may, and copy the cache's folder of the model).", run=f"env -u HF_HUB_OFFLINE -u TRANSFORMERS_OFFLINE {download(case)}", check=again(case)),
+        Remedy(
+            do="Fetch it once while the network may be used (or on a machine where it may, and copy the cache's folder of the model).",
+            run=f"env -u HF_HUB_OFFLINE -u TRANSFORMERS_OFFLINE {download(case)}",
+            check=again(case),
+        ),
     ]
 
 
@@ -69,10 +81,28 @@ def _empty_remedies(finding: Finding, case: Case) -> list[Remedy]:
     check = f"ls -la {shell_path(folder)}"
     if kind in ("docker", "podman"):
         mount = f"{kind} run -v /path/on/the/host:{shell_path(folder)}:ro …"
-        return [Remedy(do="This runs in a container: an empty folder there is mostly a volume that was not mounted, or whose host path does not exist. Start it with the folder that holds the model.", run=mount, check=check)]
+        return [
+            Remedy(
+                do="This runs in a container: an empty folder there is mostly a volume that was not mounted, or whose host path does not exist. Start it with the folder that holds the model.",
+                run=mount,
+                check=check,
+            )
+        ]
     if kind == "kubernetes":
-        return [Remedy(do=f"Look at the pod's volumeMounts for {folder} and at the volume behind it: it is empty, or another one.", run="kubectl describe pod $HOSTNAME", check=check)]
-    return [Remedy(do=f"Copy the model into {folder}, or mount what holds it. If it is on the hub, with the model's own id in place of ORG/NAME:", run=f"hf download ORG/NAME --local-dir {shell_path(folder)}", check=check)]
+        return [
+            Remedy(
+                do=f"Look at the pod's volumeMounts for {folder} and at the volume behind it: it is empty, or another one.",
+                run="kubectl describe pod $HOSTNAME",
+                check=check,
+            )
+        ]
+    return [
+        Remedy(
+            do=f"Copy the model into {folder}, or mount what holds it. If it is on the hub, with the model's own id in place of ORG/NAME:",
+            run=f"hf download ORG/NAME --local-dir {shell_path(folder)}",
+            check=check,
+        )
+    ]
 
 
 def _config_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -80,7 +110,13 @@ def _config_remedies(finding: Finding, case: Case) -> list[Remedy]:
     below = detail.removeprefix("there is one in ") if detail.startswith("there is one in ") else ""
     if below:
         inner = f"{finding.facts['folder'].rstrip('/')}/{below}"
-        return [Remedy(do=f"Name the folder one level down: {inner}.", run=f"pytest diagnostics --diagnose {shell_path(inner)}", check=f"ls {shell_path(inner)}/config.json")]
+        return [
+            Remedy(
+                do=f"Name the folder one level down: {inner}.",
+                run=f"pytest diagnostics --diagnose {shell_path(inner)}",
+                check=f"ls {shell_path(inner)}/config.json",
+            )
+        ]
     return fetch_again(case, finding)
 
 
@@ -92,7 +128,13 @@ def _unfinished(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 
 def _unfinished_remedies(finding: Finding, case: Case) -> list[Remedy]:
     if case.target.kind == "hub":
-        return [Remedy(do="Let the download finish; what is whole already is not fetched again.", run=f"env -u HF_HUB_OFFLINE -u TRANSFORMERS_OFFLINE {download(case)}", check=again(case))]
+        return [
+            Remedy(
+                do="Let the download finish; what is whole already is not fetched again.",
+                run=f"env -u HF_HUB_OFFLINE -u TRANSFORMERS_OFFLINE {download(case)}",
+                check=again(case),
+            )
+        ]
     left = [subject.name for subject in finding.subjects if "." in subject.name][:MOST_NAMED]
     return [
         Remedy(
@@ -113,7 +155,9 @@ def _lfs_remedies(finding: Finding, case: Case) -> list[Remedy]:
         run=f"git -C {shell_path(folder)} lfs install --local && git -C {shell_path(folder)} lfs pull --include {shlex.quote(','.join(names[:MOST_NAMED]))}",
         check=again(case),
     )
-    again_from_hub = fetch_again(case, finding, "Or fetch the files themselves, without git. With the model's own id in place of ORG/NAME:" if case.target.kind != "hub" else "")
+    again_from_hub = fetch_again(
+        case, finding, "Or fetch the files themselves, without git. With the model's own id in place of ORG/NAME:" if case.target.kind != "hub" else ""
+    )
     return again_from_hub if case.target.kind == "hub" else [pull, *again_from_hub]
 
 
@@ -125,14 +169,26 @@ def _page_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 def _unreadable_remedies(finding: Finding, case: Case) -> list[Remedy]:
     path = finding.facts["path"]
-    return [Remedy(do=f"Give this user the right to read it (its owner, or root, can): {finding.facts['detail']}.", run=f"chmod u+r {shell_path(path)} || sudo chmod a+r {shell_path(path)}", check=f"head -c 1 {shell_path(path)} | wc -c")]
+    return [
+        Remedy(
+            do=f"Give this user the right to read it (its owner, or root, can): {finding.facts['detail']}.",
+            run=f"chmod u+r {shell_path(path)} || sudo chmod a+r {shell_path(path)}",
+            check=f"head -c 1 {shell_path(path)} | wc -c",
+        )
+    ]
 
 
 def _link_remedies(finding: Finding, case: Case) -> list[Remedy]:
     path = finding.facts["path"]
     if case.target.kind == "hub":
         return fetch_again(case, finding, "Fetch just these again; the client makes blob and link anew.")
-    return [Remedy(do="Copy the file the link was meant for to its place (a copied cache needs its blobs folder too; cp -L copies files instead of links).", run=f"readlink -f {shell_path(path)}", check=f"ls -L {shell_path(path)}")]
+    return [
+        Remedy(
+            do="Copy the file the link was meant for to its place (a copied cache needs its blobs folder too; cp -L copies files instead of links).",
+            run=f"readlink -f {shell_path(path)}",
+            check=f"ls -L {shell_path(path)}",
+        )
+    ]
 
 
 def _trailing_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -154,7 +210,11 @@ def _truncated_remedies(finding: Finding, case: Case) -> list[Remedy]:
     size = finding.facts["bytes"]
     if case.target.kind == "hub" or not size.isdigit():
         return fetch_again(case, finding)
-    resume = Remedy(do=f"Or go on where it stopped, at byte {size}, with the address it came from in place of URL:", run=f"curl -L -C - -o {shell_path(finding.facts['path'])} URL", check=again(case))
+    resume = Remedy(
+        do=f"Or go on where it stopped, at byte {size}, with the address it came from in place of URL:",
+        run=f"curl -L -C - -o {shell_path(finding.facts['path'])} URL",
+        check=again(case),
+    )
     return [*fetch_again(case, finding), resume]
 
 
@@ -184,12 +244,22 @@ def _mismatch(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 
 def _mismatch_remedies(finding: Finding, case: Case) -> list[Remedy]:
     path = finding.facts["path"]
-    tool = {"sha256": "sha256sum", "md5": "md5sum", "sha1": "sha1sum", "sha512": "sha512sum", "git-sha1": "git hash-object"}.get(finding.facts["algorithm"], "sha256sum")
+    tool = {"sha256": "sha256sum", "md5": "md5sum", "sha1": "sha1sum", "sha512": "sha512sum", "git-sha1": "git hash-object"}.get(
+        finding.facts["algorithm"], "sha256sum"
+    )
     remedies = fetch_again(case, finding)
     return [Remedy(do=remedy.do, run=remedy.run, check=f"{tool} {shell_path(path)}  # {finding.facts['published'].split(' ')[0]}") for remedy in remedies]
 
 
-def _cause(code: str, owner: tuple[Owner, ...], title: str, why: str, remedies: Remedies = lambda finding, case: fetch_again(case, finding), recognise: Recognise | None = None, severity: Severity = "error") -> Cause:
+def _cause(
+    code: str,
+    owner: tuple[Owner, ...],
+    title: str,
+    why: str,
+    remedies: Remedies = lambda finding, case: fetch_again(case, finding),
+    recognise: Recognise | None = None,
+    severity: Severity = "error",
+) -> Cause:
     return Cause(id=code, owner=owner, title=title, why=why, recognise=recognise or _by_code(code), remedies=remedies, severity=severity, lab=code)
 
 

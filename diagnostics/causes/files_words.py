@@ -73,13 +73,23 @@ def fetch_again(case: Case, finding: Finding, do: str = "") -> list[Remedy]:
     """Get these very files once more, from where they came."""
     names = paths_of(case, finding)
     if case.target.kind == "hub":
-        return [Remedy(do=do or "Fetch just this again; the client takes what lies in the cache for good as long as it is not told to.", run=download(case, names, "--force-download"), check=again(case))]
+        return [
+            Remedy(
+                do=do or "Fetch just this again; the client takes what lies in the cache for good as long as it is not told to.",
+                run=download(case, names, "--force-download"),
+                check=again(case),
+            )
+        ]
     folder = case.files.path if isinstance(case.files, Files) else ""
     check = again(case)
     shown = ", ".join(names[:MOST_NAMED]) or "it"
     origin = f"Fetch {shown} again from where the model came, into {folder}." if folder else f"Fetch {shown} again."
     return [
-        Remedy(do=do or f"{origin} If it came from the hub, with the model's own id in place of ORG/NAME:", run=f"hf download ORG/NAME {shlex.join(names[:MOST_NAMED])} --local-dir {shell_path(_folder(case))} --force-download", check=check)
+        Remedy(
+            do=do or f"{origin} If it came from the hub, with the model's own id in place of ORG/NAME:",
+            run=f"hf download ORG/NAME {shlex.join(names[:MOST_NAMED])} --local-dir {shell_path(_folder(case))} --force-download",
+            check=check,
+        )
     ]
 
 

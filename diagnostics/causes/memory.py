@@ -46,14 +46,18 @@ def _limited(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 
 def _smaller(finding: Finding, case: Case) -> Remedy:
     return Remedy(
-        do="Or load it smaller or elsewhere: a quantised variant, half precision (dtype=torch.bfloat16, which helps where the file holds float32), device_map=\"auto\" onto an accelerator or, with accelerate, offloaded to disk.",
+        do='Or load it smaller or elsewhere: a quantised variant, half precision (dtype=torch.bfloat16, which helps where the file holds float32), device_map="auto" onto an accelerator or, with accelerate, offloaded to disk.',
         check=again(case),
     )
 
 
 def _insufficient_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    end = Remedy(do=f"See what holds the memory and end what is not needed, or take a machine with more: {facts['needed']} are needed, {facts['available']} can be had.", run="ps -eo pid,user,rss,comm --sort=-rss | head", check="free -h")
+    end = Remedy(
+        do=f"See what holds the memory and end what is not needed, or take a machine with more: {facts['needed']} are needed, {facts['available']} can be had.",
+        run="ps -eo pid,user,rss,comm --sort=-rss | head",
+        check="free -h",
+    )
     return [end, _smaller(finding, case)]
 
 
@@ -63,10 +67,18 @@ def _container_remedies(finding: Finding, case: Case) -> list[Remedy]:
     ways = {
         "docker": Remedy(do=f"Start the container with more memory than {facts['needed']}.", run=f"docker run --memory {amount}g …", check=again(case)),
         "podman": Remedy(do=f"Start the container with more memory than {facts['needed']}.", run=f"podman run --memory {amount}g …", check=again(case)),
-        "kubernetes": Remedy(do=f"Raise the container's resources.limits.memory (and requests) to {amount}Gi or more in the pod's manifest.", run="kubectl describe pod $HOSTNAME", check=again(case)),
+        "kubernetes": Remedy(
+            do=f"Raise the container's resources.limits.memory (and requests) to {amount}Gi or more in the pod's manifest.",
+            run="kubectl describe pod $HOSTNAME",
+            check=again(case),
+        ),
         "slurm": Remedy(do="Ask for more memory in the job.", run=f"#SBATCH --mem={amount}G", check=again(case)),
     }
-    general = Remedy(do=f"Raise the limit of {facts['source']} ({facts['limit']}) above {facts['needed']} plus what is in use ({facts['used']}); whoever set it up (systemd, a batch system, a container) has the setting.", run="cat /proc/self/cgroup", check=again(case))
+    general = Remedy(
+        do=f"Raise the limit of {facts['source']} ({facts['limit']}) above {facts['needed']} plus what is in use ({facts['used']}); whoever set it up (systemd, a batch system, a container) has the setting.",
+        run="cat /proc/self/cgroup",
+        check=again(case),
+    )
     return [ways.get(facts["container"], general), _smaller(finding, case)]
 
 
@@ -80,7 +92,11 @@ def _gigabytes(text: str) -> int:
 def _address_remedies(finding: Finding, case: Case) -> list[Remedy]:
     option = "-v" if "AS" in finding.facts["source"] else "-d"
     return [
-        Remedy(do="Lift the limit in the shell that starts the load (a hard limit: in /etc/security/limits.conf or the batch system's settings, by its admin).", run=f"ulimit {option} unlimited", check=f"ulimit {option}")
+        Remedy(
+            do="Lift the limit in the shell that starts the load (a hard limit: in /etc/security/limits.conf or the batch system's settings, by its admin).",
+            run=f"ulimit {option} unlimited",
+            check=f"ulimit {option}",
+        )
     ]
 
 

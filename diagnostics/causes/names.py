@@ -211,10 +211,8 @@ def _no_address(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = [
         (fault, leg)
         for fault, leg, resolution in _unresolved(case, faults)
-        if ("NOERROR" in _rcodes(resolution)
-        and not any(answer.addresses for answer in _answers(resolution)))
-        or (not _rcodes(resolution)
-        and resolution.error in ("EAI_NODATA", "EAI_ADDRFAMILY"))
+        if ("NOERROR" in _rcodes(resolution) and not any(answer.addresses for answer in _answers(resolution)))
+        or (not _rcodes(resolution) and resolution.error in ("EAI_NODATA", "EAI_ADDRFAMILY"))
         if fault.subject.kind != "proxy" and not proxy_that_works(leg)
     ]
     return by_subject("dns-no-address", pairs, lambda fault, leg: {"host": leg.host})

@@ -5,12 +5,11 @@ A variable of the person's own that explains an interception or a time-out is th
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from typing import Any
 
-from diagnostics.case import Case, Cause, ClientUse, Fault, Finding, Leg, Platform, Problem, Remedy, Severity, Unseen
-from diagnostics.causes import settings_ca, settings_proxy
+from diagnostics.case import Case, Cause, ClientUse, Fault, Finding, Leg, Problem, Remedy, Severity, Unseen
+from diagnostics.causes import settings_ca, settings_proxy, settings_target
 from diagnostics.causes.claims import again, journey_of, on_legs
 from diagnostics.causes.settings_common import by_setting, finding_of, quoted, set_variable, simple, unset
 from diagnostics.facts.clients import title
@@ -18,82 +17,6 @@ from diagnostics.facts.hosts import is_known_public
 
 PUBLIC_HUB = "https://huggingface.co"
 API_JOURNEYS = frozenset({"listing", "hub"})
-NO_MODEL = ("model-id-invalid", "unknown-manifest", "manifest-invalid", "unknown-prefix")
-
-
-# --- the target itself --------------------------------------------------------------------------------------------------------
-
-
-def _target_facts(case: Case, known: dict[str, str]) -> dict[str, str]:
-    problem = case.target.problem
-    return known | {
-        "spec": case.target.spec,
-        "detail": problem.detail if isinstance(problem, Problem) else "",
-        "path": next(iter(case.target.paths), case.target.spec),
-    }
-
-
-def _target_cause(cause: str, *codes: str) -> Any:
-    def recognise(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-        return [finding_of(cause, members, _target_facts(case, known)) for _, members, known in by_setting(cause, faults, *(codes or (cause,)))]
-
-    return recognise
-
-
-def _id_remedies(finding: Finding, case: Case) -> list[Remedy]:
-    if finding.facts.get("code") == "unknown-manifest":
-        return [Remedy(do="Give the name of a shipped list, or the path of a list of your own: list:./my-files.toml.", check=again(case))]
-    if finding.facts.get("code") == "manifest-invalid":
-        return [
-            Remedy(
-                do=f"Correct the list: {finding.facts['detail']}. Each file is a [[files]] table with url, and path, bytes, sha256 if known.", check=again(case)
-            )
-        ]
-    near = difflib.get_close_matches(finding.facts["spec"].partition(":")[0], ("hub", "dataset", "url", "path", "list", "demo"), 1)
-    if finding.facts.get("code") == "unknown-prefix" and near:
-        return [Remedy(do=f"Did you mean {near[0]}: in front?", check=again(case))]
-    corrected = "/".join(part.strip() for part in finding.facts["spec"].removesuffix(".git").strip("/").split("/")[-2:])
-    hint = f" Perhaps {corrected} is meant." if corrected != finding.facts["spec"] and corrected else ""
-    return [
-        Remedy(
-            do=f"Write the id as the model's page shows it (org/name); a local folder as ./{finding.facts['spec'].lstrip('./')[:80]} or path:….{hint}",
-            check=again(case),
-        )
-    ]
-
-
-def _path_remedies(finding: Finding, case: Case) -> list[Remedy]:
-    path = finding.facts["path"]
-    found = [Remedy(do=f"Correct the path: {finding.facts['detail']}.", run=f"ls -la {quoted(path.rpartition('/')[0] or '/')}", check=f"ls {quoted(path)}")]
-    platform = case.environment.platform
-    kind = platform.container if isinstance(platform, Platform) else ""
-    if kind in ("docker", "podman"):
-        found.append(
-            Remedy(
-                do="This runs in a container, which sees only what was mounted: start it with that folder of the host.",
-                run=f"{kind} run -v /path/on/the/host:{quoted(path)}:ro …",
-                check=f"ls {quoted(path)}",
-            )
-        )
-    elif kind == "kubernetes":
-        found.append(Remedy(do=f"This runs in a pod, which sees only what was mounted: give it a volumeMount at {path}.", check=f"ls {quoted(path)}"))
-    return found
-
-
-def _shadow_remedies(finding: Finding, case: Case) -> list[Remedy]:
-    path = finding.facts["path"]
-    return [
-        Remedy(
-            do="Rename that folder, or run from another one: the loader takes a folder of that name for the model.",
-            run=f"mv {quoted(path)} {quoted(path + '.old')}",
-            check=again(case),
-        ),
-        Remedy(do=f"To look at the repository all the same, say hub:{case.target.name}."),
-    ]
-
-
-def _url_remedies(finding: Finding, case: Case) -> list[Remedy]:
-    return [Remedy(do=f"Correct the URL ({finding.facts['detail']}); it has the form https://host/path/file.", check=again(case))]
 
 
 # --- offline, endpoint, other settings ----------------------------------------------------------------------------------------
@@ -206,8 +129,7 @@ def _base_of(value: str) -> str:
     if (
         not authority
         or any(char.isspace() or char in "…*@\"'<>" for char in authority)
-        or (not authority.partition(":")[2].isdigit() * (":" in authority)
-        and ":" in authority)
+        or (not authority.partition(":")[2].isdigit() * (":" in authority) and ":" in authority)
     ):
         return ""
     return f"{scheme if scheme in ('http', 'https') else 'https'}://{authority}"
@@ -306,29 +228,29 @@ CAUSES: tuple[Cause, ...] = (
         "path-missing",
         "{path} is not there",
         "“{spec}” is a path of this machine, and nothing is at it: {detail}.",
-        _target_cause("path-missing"),
-        _path_remedies,
+        settings_target.target_cause("path-missing"),
+        settings_target.path_remedies,
     ),
     _cause(
         "url-invalid",
         "“{spec}” is no URL that can be downloaded: {detail}",
         "No client can begin with it.",
-        _target_cause("url-invalid"),
-        _url_remedies,
+        settings_target.target_cause("url-invalid"),
+        settings_target.url_remedies,
     ),
     _cause(
         "model-id-invalid",
         "“{spec}” can be no model: {detail}",
         "It is neither a path that exists nor a well-formed repository id, so the loader fails before it asks anybody.",
-        _target_cause("model-id-invalid", *NO_MODEL),
-        _id_remedies,
+        settings_target.target_cause("model-id-invalid", *settings_target.NO_MODEL),
+        settings_target.id_remedies,
     ),
     _cause(
         "local-directory-shadows-id",
         "the folder {path} stands in the way of the repository “{spec}”",
         "A loader takes a folder with the model's name for the model, and this one holds no config.json.",
-        _target_cause("local-directory-shadows-id"),
-        _shadow_remedies,
+        settings_target.target_cause("local-directory-shadows-id"),
+        settings_target.shadow_remedies,
     ),
     _cause(
         "client-setting-invalid",

@@ -7,7 +7,7 @@ from typing import Any
 from diagnostics.case import ABSENT, Case, CaVariable, Fault, Finding, Leg, Remedy, Severity, Subject, Unseen
 from diagnostics.causes.claims import again, of_leg, on_legs
 from diagnostics.causes.settings_common import by_setting, client_of, finding_of, quoted, set_variable, unset
-from diagnostics.facts import routes
+from diagnostics.facts import stores
 from diagnostics.facts.clients import clients_of, facts, reads_ca, title
 
 DEFAULT_STORES = frozenset({"certifi", "os", "operating system"})
@@ -210,7 +210,7 @@ def ignored_ca(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 def _ignored_variable(case: Case, fault: Fault, leg: Leg) -> str:
     """The variable with whose store this handshake holds, if this client does not take its store from there."""
     _, row = client_of(case, fault)
-    used = {variable.variable for _, variable in routes.effective_ca(row, case.environment)}
+    used = {variable.variable for _, variable in stores.effective_ca(row, case.environment)}
     accepted = [verdict.store for verdict in (leg.handshake.verdicts if leg.handshake else ()) if verdict.accepted]
     if any(store in DEFAULT_STORES or store in used for store in accepted):
         return ""  # not the variable's root is what is missing

@@ -44,7 +44,7 @@ def set_variable(case: Case, variable: str, value: str) -> str:
     if case.environment.shell == "powershell":
         return f"$env:{variable} = '{value.replace(chr(39), chr(39) * 2)}'"
     if case.environment.shell == "cmd":
-        return f"set {variable}={shlex.quote(value) if any(char in value for char in '&|<>^%') else value}"
+        return f'set "{variable}={value.replace(chr(34), "").replace("%", "%%")}"'
     return f"set -x {variable} {quoted(value)}" if case.environment.shell == "fish" else f"export {variable}={quoted(value)}"
 
 

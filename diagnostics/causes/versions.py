@@ -67,8 +67,17 @@ def _show(case: Case, *names: str) -> str:
 
 def _missing_remedies(finding: Finding, case: Case) -> list[Remedy]:
     wanted = [subject.name for subject in finding.subjects]
-    elsewhere = Remedy(do="Or, if the model will load in another environment, name its interpreter.", run=f"{again(case)} --diagnose-python /path/to/python", check=again(case))
-    return [Remedy(do=f"Install {finding.facts['packages']} into the interpreter that will load the model.", run=_install(case, *wanted), check=_show(case, *[re.split(r"[<>=!~ ]", name)[0] for name in wanted])), elsewhere]
+    elsewhere = Remedy(
+        do="Or, if the model will load in another environment, name its interpreter.", run=f"{again(case)} --diagnose-python /path/to/python", check=again(case)
+    )
+    return [
+        Remedy(
+            do=f"Install {finding.facts['packages']} into the interpreter that will load the model.",
+            run=_install(case, *wanted),
+            check=_show(case, *[re.split(r"[<>=!~ ]", name)[0] for name in wanted]),
+        ),
+        elsewhere,
+    ]
 
 
 def _too_old_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -77,7 +86,10 @@ def _too_old_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 
 def _pickle_remedies(finding: Finding, case: Case) -> list[Remedy]:
-    take = Remedy(do="Or take the model in safetensors form: another revision (many repositories have a pull request refs/pr/… that adds it), or convert it on a machine with a newer torch.", check=again(case))
+    take = Remedy(
+        do="Or take the model in safetensors form: another revision (many repositories have a pull request refs/pr/… that adds it), or convert it on a machine with a newer torch.",
+        check=again(case),
+    )
     return [*_too_old_remedies(finding, case), take]
 
 
@@ -87,7 +99,14 @@ def _too_new_remedies(finding: Finding, case: Case) -> list[Remedy]:
     caller = re.match(r"[^;]*?(\S+) before ([\d.]+)", finding.facts["why"].rpartition("; ")[2])
     if not caller:
         return [pin]
-    return [Remedy(do=f"Upgrade {caller[1]}, which relies on what is gone.", run=_install(case, "--upgrade", f"{caller[1]}>={caller[2]}"), check=_show(case, caller[1], package)), pin]
+    return [
+        Remedy(
+            do=f"Upgrade {caller[1]}, which relies on what is gone.",
+            run=_install(case, "--upgrade", f"{caller[1]}>={caller[2]}"),
+            check=_show(case, caller[1], package),
+        ),
+        pin,
+    ]
 
 
 def _conflict_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -100,7 +119,11 @@ def _conflict_remedies(finding: Finding, case: Case) -> list[Remedy]:
 def _mixed_remedies(finding: Finding, case: Case) -> list[Remedy]:
     package = finding.facts["package"]
     return [
-        Remedy(do=f"Remove {package} until pip finds no more of it, then install it once, with this interpreter's own pip.", run=f"{_python(case)} -m pip uninstall -y {shlex.quote(canonical(package))}; {_install(case, '--force-reinstall', package)}", check=_show(case, "-f", package) + " | head -12")
+        Remedy(
+            do=f"Remove {package} until pip finds no more of it, then install it once, with this interpreter's own pip.",
+            run=f"{_python(case)} -m pip uninstall -y {shlex.quote(canonical(package))}; {_install(case, '--force-reinstall', package)}",
+            check=_show(case, "-f", package) + " | head -12",
+        )
     ]
 
 

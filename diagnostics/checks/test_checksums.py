@@ -19,6 +19,8 @@ def test_files_are_what_was_published(digests: Digests, here: tuple[Files, ...],
         seen = fact(subject, digest.algorithm, str(digest.actual), f"{digest.expected} ({digest.source})")
         expect.that(digest.actual == digest.expected, "mismatch", subject, seen, fact(subject, "bytes", digest.bytes), step="digests")
     if digests.unverified:
-        expect.skip(f"{len(digests.unverified)} files ({size(digests.unverified_bytes)}) are not verified; it would take about {duration(digests.seconds_left)} (--diagnose-digests all)")
+        expect.skip(
+            f"{len(digests.unverified)} files ({size(digests.unverified_bytes)}) are not verified; it would take about {duration(digests.seconds_left)} (--diagnose-digests all)"
+        )
     elif not digests.checked:
         expect.skip("nothing is published to compare with" if digests.unpublished else "there is no file to verify yet")

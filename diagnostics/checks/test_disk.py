@@ -30,7 +30,11 @@ def test_there_is_room_for_what_is_missing(disks: tuple[Disk, ...], expect: Expe
         if isinstance(needed, int) and isinstance(free, int):
             subject = _subject(disk)
             seen = [fact(subject, "free for this user", size(free), f"at least {size(needed)} ({disk.needed_why})"), *_file_system(subject, disk)]
-            seen += [fact(_subject(other), "free for this user", size(other.free_bytes)) for other in disks if "elsewhere" in other.roles and isinstance(other.free_bytes, int)]
+            seen += [
+                fact(_subject(other), "free for this user", size(other.free_bytes))
+                for other in disks
+                if "elsewhere" in other.roles and isinstance(other.free_bytes, int)
+            ]
             expect.that(free >= needed, "space", subject, *seen, step="disk")
     if not expect.examined:
         expect.skip("how much is missing, or free, is not known")
@@ -60,7 +64,9 @@ def test_there_are_free_inodes(disks: tuple[Disk, ...], expect: Expect) -> None:
     for disk in _of(disks, *WRITTEN_TO):
         if isinstance(disk.free_inodes, int) and disk.needed_bytes != 0:
             subject = _subject(disk)
-            expect.that(disk.free_inodes > 0, "inodes", subject, fact(subject, "free inodes", disk.free_inodes, "some"), *_file_system(subject, disk), step="disk")
+            expect.that(
+                disk.free_inodes > 0, "inodes", subject, fact(subject, "free inodes", disk.free_inodes, "some"), *_file_system(subject, disk), step="disk"
+            )
     if not expect.examined:
         expect.skip("these file systems do not count inodes, or nothing is to be written")
 
@@ -70,7 +76,9 @@ def test_the_cache_can_hold_links(disks: tuple[Disk, ...], expect: Expect) -> No
     for disk in _of(disks, "cache"):
         if isinstance(disk.symlinks, bool):
             subject = _subject(disk)
-            expect.that(disk.symlinks, "links", subject, fact(subject, "a symbolic link", "refused"), *_file_system(subject, disk), severity="warning", step="disk")
+            expect.that(
+                disk.symlinks, "links", subject, fact(subject, "a symbolic link", "refused"), *_file_system(subject, disk), severity="warning", step="disk"
+            )
     if not expect.examined:
         expect.skip("nothing has to be written for this target")
 

@@ -26,7 +26,14 @@ def test_everything_asked_for_is_here(files: Files, target: Target, environment:
     for seen in files.absent:
         for defect in seen.defects:
             subject = _subject(files, seen)
-            expect.that(False, defect.code, subject, fact(subject, "here", "no", defect.detail), fact(Subject(kind="folder", name=files.path), "holds", _inventory(files)), step="files")
+            expect.that(
+                False,
+                defect.code,
+                subject,
+                fact(subject, "here", "no", defect.detail),
+                fact(Subject(kind="folder", name=files.path), "holds", _inventory(files)),
+                step="files",
+            )
 
 
 def test_files_are_what_their_names_say(files: Files, target: Target, environment: Environment, expect: Expect) -> None:
@@ -37,7 +44,9 @@ def test_files_are_what_their_names_say(files: Files, target: Target, environmen
         if not seen.defects:
             expect.that(True, "whole", subject, step="files")
         for defect in seen.defects:
-            severity: Severity = "warning" if (defect.code in MILD and not seen.path.endswith(".safetensors")) or (online and defect.code in MADE_NEW) else "error"
+            severity: Severity = (
+                "warning" if (defect.code in MILD and not seen.path.endswith(".safetensors")) or (online and defect.code in MADE_NEW) else "error"
+            )
             expect.that(False, defect.code, subject, *_about(subject, seen, defect), severity=severity, step="files")
     if not files.files:
         expect.skip(files.message or "nothing of it is here yet")
@@ -53,7 +62,13 @@ def test_nothing_is_left_half_downloaded(files: Files, target: Target, environme
     for seen in files.unfinished:
         subject = Subject(kind="file", name=seen.location or seen.path)
         detail = seen.defects[0].detail if seen.defects else ""
-        expect.that(False, "download-unfinished", subject, fact(subject, "left behind", size(seen.bytes) if isinstance(seen.bytes, int) else "yes", detail), step="files")
+        expect.that(
+            False,
+            "download-unfinished",
+            subject,
+            fact(subject, "left behind", size(seen.bytes) if isinstance(seen.bytes, int) else "yes", detail),
+            step="files",
+        )
     if not expect.examined:
         expect.skip("no download was left")
 
@@ -65,7 +80,14 @@ def _judge_cache(files: Files, target: Target, variable: Variable | None, expect
         expect.that(True, "not-cached", subject, step="files")
         return
     gone = [seen.path for seen in files.absent]
-    seen = [fact(Subject(kind="folder", name=files.path), "does not hold", ", ".join(gone[:8]) + ("" if len(gone) <= 8 else f" and {len(gone) - 8} more"), "every file of the revision")]
+    seen = [
+        fact(
+            Subject(kind="folder", name=files.path),
+            "does not hold",
+            ", ".join(gone[:8]) + ("" if len(gone) <= 8 else f" and {len(gone) - 8} more"),
+            "every file of the revision",
+        )
+    ]
     seen += [fact(Subject(kind="variable", name=variable.name), "value", variable.value, "unset, or the model in the cache")] if variable else []
     unreadable = next((absent for absent in files.absent if absent.defects and absent.defects[0].code == "file-unreadable"), None)
     if unreadable:

@@ -150,4 +150,4 @@ def _who_said_what(subject: Subject, leg: Leg, response: Response) -> list[Evide
         found += [fact(subject, "title of the page", body.title)] if body.title and not response.title else []
     found += [fact(subject, "first bytes", response.first_bytes)] if response.first_bytes and not response.title else []
     found += [fact(subject, header.name, header.value) for header in response.headers if header.name in TELLING]
-    return found + [fact(subject, "token sent", "yes" if leg.token_sent else "no")]
+    return [*found, fact(subject, "token sent", "yes" if leg.token_sent else "no")]

@@ -34,11 +34,21 @@ def _judge(memory: Memory, expect: Expect, kinds: tuple[str, ...]) -> None:
         limits = sorted((limit for limit in memory.limits if limit.kind == kind), key=lambda limit: limit.available_bytes)
         if limits:
             lowest, subject = limits[0], Subject(kind="machine", name=limits[0].source)
-            expect.that(lowest.available_bytes >= needed, kind, subject, *_seen(memory, lowest, subject, needed), severity="warning" if memory.accelerators else "error", step="memory")
+            expect.that(
+                lowest.available_bytes >= needed,
+                kind,
+                subject,
+                *_seen(memory, lowest, subject, needed),
+                severity="warning" if memory.accelerators else "error",
+                step="memory",
+            )
 
 
 def _seen(memory: Memory, lowest: MemoryLimit, subject: Subject, needed: int) -> list[Evidence]:
-    seen = [fact(subject, "can be had", size(lowest.available_bytes), f"at least {size(needed)} ({memory.needed_why})"), fact(subject, "limit", size(lowest.limit_bytes))]
+    seen = [
+        fact(subject, "can be had", size(lowest.available_bytes), f"at least {size(needed)} ({memory.needed_why})"),
+        fact(subject, "limit", size(lowest.limit_bytes)),
+    ]
     seen += [fact(subject, "in use", size(lowest.used_bytes))] if isinstance(lowest.used_bytes, int) else []
     machine = Subject(kind="machine", name="host")
     seen += [fact(machine, "memory", f"{size(memory.available_bytes)} available of {size(memory.total_bytes)}")] if lowest.kind != "host" else []

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from diagnostics.case import CaVariable, ClientUse, Environment, Evidence, Files, Leg, Problem, ProxySetting, Subject, Target, Variable
 from diagnostics.checks.wording import fact
-from diagnostics.facts import routes
+from diagnostics.facts import routes, stores
 from diagnostics.facts.clients import clients_of, facts, offline, title
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ def _ca_verdict(variable: CaVariable, environment: Environment, target: Target, 
     """What is wrong with a variable ("" for nothing), and whether it keeps a client of this download from trusting anybody."""
     for use in clients_of(target):
         row = facts(use.family)
-        for rule, decisive in routes.effective_ca(row, environment):
-            code = routes.ca_problem(rule, decisive) if decisive is variable else ""
+        for rule, decisive in stores.effective_ca(row, environment):
+            code = stores.ca_problem(rule, decisive) if decisive is variable else ""
             if code:
                 return code, rule.bad != "ignored" or row.replaces_store or untrusted
     return _broken_for_everybody(variable), False
@@ -193,7 +193,7 @@ def test_netrc_leaves_the_token_alone(environment: Environment, target: Target, 
     if not environment.token.present or not environment.netrc or row is None or not row.netrc:
         expect.skip("there is no token, no .netrc, or the client does not read it")
         return
-    for scheme, host, port in dict.fromkeys((scheme, host, port) for _, scheme, host, port in _requests(target, ())):
+    for _scheme, host, _port in dict.fromkeys((scheme, host, port) for _, scheme, host, port in _requests(target, ())):
         entry = next((item for item in environment.netrc if item.host in (host, "default")), None)
         subject = Subject(kind="file", name=entry.path if entry else ".netrc")
         refused = any(leg.host == host and leg.response and leg.response.status in (401, 403, 404) for leg in legs)

@@ -23,7 +23,13 @@ def test_needed_packages_are_installed(packages: Packages, expect: Expect) -> No
         for conflict in packages.conflicts:
             if not conflict.installed:
                 subject = _subject(conflict.requires)
-                expect.that(False, "missing", subject, fact(subject, f"in {packages.python}", "not installed", f"{conflict.package} {conflict.version} requires it"), step="packages")
+                expect.that(
+                    False,
+                    "missing",
+                    subject,
+                    fact(subject, f"in {packages.python}", "not installed", f"{conflict.package} {conflict.version} requires it"),
+                    step="packages",
+                )
 
 
 def test_packages_are_new_enough(packages: Packages, expect: Expect) -> None:
@@ -32,7 +38,14 @@ def test_packages_are_new_enough(packages: Packages, expect: Expect) -> None:
         for item in packages.requirements:
             if isinstance(item.installed, str) and item.minimum and versions.is_version(item.installed):
                 subject, code = _subject(item.package), "too-old-for-pickle" if item.message == "torch" else "too-old"
-                expect.that(versions.satisfies(item.installed, f">={item.minimum}"), code, subject, *_version(subject, item, f"{item.minimum} or newer"), severity=_severity(item), step="packages")
+                expect.that(
+                    versions.satisfies(item.installed, f">={item.minimum}"),
+                    code,
+                    subject,
+                    *_version(subject, item, f"{item.minimum} or newer"),
+                    severity=_severity(item),
+                    step="packages",
+                )
         if not expect.examined:
             expect.skip("no lowest version is known for these packages")
 
@@ -43,7 +56,13 @@ def test_packages_still_have_what_is_relied_on(packages: Packages, expect: Expec
         for item in packages.requirements:
             if isinstance(item.installed, str) and item.below and versions.is_version(item.installed):
                 subject = _subject(item.package)
-                expect.that(versions.satisfies(item.installed, f"<{item.below}"), "too-new", subject, *_version(subject, item, f"older than {item.below}"), step="packages")
+                expect.that(
+                    versions.satisfies(item.installed, f"<{item.below}"),
+                    "too-new",
+                    subject,
+                    *_version(subject, item, f"older than {item.below}"),
+                    step="packages",
+                )
         if not expect.examined:
             expect.skip("no removal is known that concerns these packages")
 
@@ -58,7 +77,15 @@ def test_packages_agree(packages: Packages, expect: Expect) -> None:
                 subject = _subject(f"{conflict.package} {conflict.version}")
                 name = canonical(conflict.requires.split("<")[0].split(">")[0].split("=")[0].split("!")[0].split("~")[0])
                 severity: Severity = "error" if canonical(conflict.package) == "transformers" and name in versions.checked_at_import() else "warning"
-                expect.that(False, "conflict", subject, fact(subject, "requires", conflict.requires), fact(_subject(name), "installed", conflict.installed, conflict.requires), severity=severity, step="packages")
+                expect.that(
+                    False,
+                    "conflict",
+                    subject,
+                    fact(subject, "requires", conflict.requires),
+                    fact(_subject(name), "installed", conflict.installed, conflict.requires),
+                    severity=severity,
+                    step="packages",
+                )
 
 
 def test_packages_are_installed_once(packages: Packages, expect: Expect) -> None:
@@ -67,7 +94,14 @@ def test_packages_are_installed_once(packages: Packages, expect: Expect) -> None
         doubled = {text.partition(":")[0]: text.partition(": ")[2] for text in packages.duplicates}
         for item in packages.requirements:
             subject = _subject(item.package)
-            expect.that(item.package not in doubled, "doubled", subject, fact(subject, "installed", doubled.get(item.package, "once"), "once"), severity="warning", step="packages")
+            expect.that(
+                item.package not in doubled,
+                "doubled",
+                subject,
+                fact(subject, "installed", doubled.get(item.package, "once"), "once"),
+                severity="warning",
+                step="packages",
+            )
 
 
 def _is_judged(packages: Packages, expect: Expect) -> bool:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
+import warnings
 from collections.abc import Generator
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -26,91 +29,177 @@ FLAGS = {
     "diagnose_plan": "say what would be asked, read and written, and stop",
     "diagnose_anonymize": "host names, addresses and user names as stable tokens in every report",
 }
+Selection = tuple[str, ...]  # what an argument names inside our package: (), ("checks", "test_tls.py", "::test_x")
+STDOUT = pytest.StashKey[TextIO]()  # the real one, where --diagnose-json - keeps it for the document
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Every option is also an ini setting (``diagnose_timeout = 60``)."""
     group = parser.getgroup("diagnose", "why a model cannot be downloaded or loaded (pytest-diagnostics)")
     for name, (metavar, text) in OPTIONS.items():
-        group.addoption("--" + name.replace("_", "-"), dest=name, metavar=metavar, default=None, help=text)
+        group.addoption(_flag(name), dest=name, metavar=metavar, default=None, help=text)
         parser.addini(name, text, default="")
     for name, text in FLAGS.items():
-        group.addoption("--" + name.replace("_", "-"), dest=name, action="store_true", default=None, help=text)
+        group.addoption(_flag(name), dest=name, action="store_true", default=None, help=text)
         parser.addini(name, text, default="")
-    group.addoption("--diagnose-waive", dest="diagnose_waive", metavar="ID[:SUBJECT]=REASON,UNTIL", action="append", default=None, help="accept a finding until a date (repeatable)")
+    group.addoption(
+        "--diagnose-waive",
+        dest="diagnose_waive",
+        metavar="ID[:SUBJECT]=REASON,UNTIL",
+        action="append",
+        default=None,
+        help="accept a finding until a date (repeatable)",
+    )
     parser.addini("diagnose_waive", "accepted findings, one a line", type="linelist", default=[])
     group.addoption("--diagnose-explain", dest="diagnose_explain", metavar="ID", default=None, help="print the page of one cause")
 
 
-def package_folder() -> Path | None:
-    """Our package, if it is the one that ``import diagnostics`` finds; None where somebody else's comes first."""
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+# --- is this a diagnostic run? ------------------------------------------------------------------------------------------------
+
+
+def found_package() -> Path | None:
+    """The folder (or file) that ``import diagnostics`` would find, whoever's it is; imports nothing."""
     try:
         spec = importlib.util.find_spec(NAME)
     except (ImportError, ValueError, AttributeError):
         return None
-    folder = Path(spec.origin).parent if spec and spec.origin else None
-    return folder if folder and (folder / "diagnosis.py").is_file() and (folder / "checks" / "test_dns.py").is_file() else None
+    if spec is None:
+        return None
+    if spec.origin is not None:
+        return Path(spec.origin).parent if spec.submodule_search_locations else Path(spec.origin)
+    return Path(next(iter(spec.submodule_search_locations or ()), ""))
+
+
+def is_ours(folder: Path) -> bool:
+    return folder.name == NAME and (folder / "diagnosis.py").is_file() and (folder / "checks" / "test_dns.py").is_file()
 
 
 def _asked_by_option(config: pytest.Config) -> bool:
-    return any(config.getoption(name, None) for name in (*OPTIONS, *FLAGS, "diagnose_waive", "diagnose_explain"))
+    """On this very command line: an ``addopts`` of the project is a setting for diagnostic runs, not a wish for one."""
+    return any(argument.startswith("--diagnose") for argument in config.invocation_params.args if isinstance(argument, str))
 
 
-def _named(config: pytest.Config, argument: str) -> bool:
-    """Whether an argument is ``diagnostics`` (or something in it) without being a path of the user's."""
-    path = argument.split("::")[0]
-    return path.replace("\\", "/").split("/")[0] == NAME and not (config.invocation_params.dir / path).exists()
+def _split(config: pytest.Config) -> tuple[list[str], list[tuple[Path, Selection]]]:
+    """The arguments that are not ours, and what the others select in which copy of our package."""
+    others, ours = [], []
+    for argument in config.args:
+        # Cheap and enough for nearly every run: an argument of ours leads to or through a folder of our name.
+        selected = _selected(config, argument) if NAME in argument or NAME in str(config.invocation_params.dir) else None
+        if selected is None:
+            others.append(argument)
+        else:
+            ours.append(selected)
+    return others, ours
 
 
-def _inside(config: pytest.Config, argument: str, folder: Path) -> bool:
-    path = config.invocation_params.dir / argument.split("::")[0]
-    return path.exists() and (path.resolve() == folder or folder in path.resolve().parents)
+def _selected(config: pytest.Config, argument: str) -> tuple[Path, Selection] | None:
+    """The copy of our package that an argument leads into, and what it names there; None where it is not about us.
+
+    ``diagnostics`` and ``diagnostics/checks/…`` that name no existing path mean the package that is installed.
+    """
+    name, colons, function = argument.partition("::")
+    names = ("::" + function,) if colons else ()
+    path = os.path.join(config.invocation_params.dir, name)
+    module = name.split(".")
+    if config.option.pyargs and module[0] == NAME and all(part.isidentifier() for part in module):
+        inside = (*module[1:], *names)
+    elif os.path.exists(path):
+        real = Path(os.path.realpath(path))
+        folder = next((folder for folder in (real, *real.parents) if is_ours(folder)), None)
+        return (folder, (*real.relative_to(folder).parts, *names)) if folder else None
+    elif (parts := Path(name.replace("\\", "/")).parts)[:1] == (NAME,):
+        inside = (*parts[1:], *names)
+    else:
+        return None
+    found = found_package()
+    if found is not None and is_ours(found):
+        return found.resolve(), inside
+    return None
 
 
-def _wanted(config: pytest.Config) -> bool:
-    """Whether this is a diagnostic run: an option of ours, or an argument that leads into our checks."""
-    if _asked_by_option(config):
-        return True
-    if not any(NAME in argument for argument in config.args):
-        return False
-    if config.option.pyargs and any(argument.split("::")[0].split(".")[0] == NAME for argument in config.args):
-        return package_folder() is not None
-    folder = package_folder()
-    return folder is not None and any(_named(config, argument) or _inside(config, argument, folder) for argument in config.args)
+def _prefer(folder: Path) -> None:
+    """Make ``import diagnostics`` find this copy (a checkout beside an installed one)."""
+    found = found_package()
+    if found is not None and found.resolve() == folder:
+        return
+    if NAME in sys.modules:
+        raise pytest.UsageError(
+            f"the checks asked for are those in {folder}, but {NAME} was already imported from {found}: install the checkout (python -m pip install -e .) or run elsewhere"
+        )
+    sys.path.insert(0, str(folder.parent))
+    importlib.invalidate_caches()
 
 
-@pytest.hookimpl(wrapper=True)
+def _stand_aside(config: pytest.Config, others: list[str]) -> None:
+    """A run of ours was clearly wanted, and the package found is somebody else's: say so where pytest would fail anyway, or an option of ours was given."""
+    lost = any(
+        Path(argument.split("::")[0]).parts[:1] == (NAME,) and not os.path.exists(config.invocation_params.dir / argument.split("::")[0]) for argument in others
+    )
+    if not (_asked_by_option(config) or (lost and not config.option.pyargs)):
+        return
+    found = found_package()
+    if found is not None and not is_ours(found):
+        raise pytest.UsageError(f"the package “{NAME}” that Python finds first is not pytest-diagnostics but {found}: run pytest-diagnostics SPEC instead")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
-    """Load the plugin for a diagnostic run only; one process, whatever ``-n`` says."""
-    if not _wanted(config):
-        return (yield)
-    folder = package_folder()
-    if folder is None:
-        spec = importlib.util.find_spec(NAME)
-        place = os.path.dirname(spec.origin) if spec and spec.origin else "nowhere"
-        raise pytest.UsageError(f"the package “diagnostics” found first is not pytest-diagnostics but {place}: run pytest-diagnostics SPEC instead")
-    if config.getoption("numprocesses", None) or config.getoption("dist", "no") != "no":
+    """Load the plugin for a diagnostic run only. A wrapper, so that it stands ahead of pytest-xdist's: such a run uses one process."""
+    others, ours = _split(config)
+    if not ours:
+        _stand_aside(config, others)
+        found = found_package() if _asked_by_option(config) else None
+        if found is None:
+            return (yield)
+        ours = [(found.resolve(), ())]
+        others = others if config.args_source is pytest.Config.ArgsSource.ARGS else []
+    _prefer(ours[0][0])
+    config.args = others
+    if hasattr(config.option, "numprocesses"):
         config.option.numprocesses, config.option.dist, config.option.tx = 0, "no", []
-    _point_to_checks(config, folder)
-    from diagnostics import plugin
-
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # -W error is about the user's code
+        from diagnostics import plugin
     config.pluginmanager.register(plugin, "diagnostics.plugin")
-    done = plugin.instead_of_a_run(config)
+    done = plugin.start(config, [selection for _, selection in ours], config.stash.get(STDOUT, None))
     if done is not None:
         return done
     return (yield)
 
 
-def _point_to_checks(config: pytest.Config, folder: Path) -> None:
-    """``diagnostics`` that names no existing path means the installed checks; so does an option of ours without any path."""
-    given = config.args_source == pytest.Config.ArgsSource.ARGS
-    if not given:
-        config.args = [str(folder / "checks")]
-        return
-    config.args = [_installed(argument, folder) if not config.option.pyargs and _named(config, argument) else argument for argument in config.args]
+# --- --diagnose-json - --------------------------------------------------------------------------------------------------------
 
 
-def _installed(argument: str, folder: Path) -> str:
-    path, *parts = argument.split("::")
-    inside = path.replace("\\", "/").split("/", 1)[1:]
-    return "::".join([str(folder.joinpath(*inside)) if inside and inside[0] else str(folder / "checks"), *parts])
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, object, object]:
+    """Ahead of pytest's capturing and of any conftest: what they print goes to stderr, the document alone to stdout."""
+    if _asked_by_option(early_config) and getattr(early_config.known_args_namespace, "diagnose_json", None) == "-":
+        early_config.stash[STDOUT] = _keep_stdout(early_config)
+    return (yield)
+
+
+def _keep_stdout(config: pytest.Config) -> TextIO:
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+
+    def restore() -> None:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+    config.add_cleanup(restore)
+    return os.fdopen(os.dup(kept), "w", encoding="utf-8")
+
+
+def main() -> int:
+    """The console script: ours, even where a folder of our name stands first on the path."""
+    here = Path(__file__).resolve().parent
+    _prefer(here.parent if here.name == "entry" else here / NAME)
+    from diagnostics import cli
+
+    return cli.main()

@@ -13,7 +13,17 @@ from diagnostics import redact
 from diagnostics.case import CaVariable
 from diagnostics.environment.text import read_bytes
 
-VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "NODE_EXTRA_CA_CERTS", "AWS_CA_BUNDLE")
+VARIABLES = (
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "PIP_CERT",
+    "GIT_SSL_CAINFO",
+    "GIT_SSL_CAPATH",
+    "NODE_EXTRA_CA_CERTS",
+    "AWS_CA_BUNDLE",
+)
 FOLDERS = frozenset({"SSL_CERT_DIR", "GIT_SSL_CAPATH"})
 HASHED = re.compile(r"[0-9a-f]{8}\.\d+")  # X509_NAME_hash, openssl-rehash(1)
 MOST_BYTES = 8 * 1024 * 1024

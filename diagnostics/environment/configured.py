@@ -53,11 +53,20 @@ def _files(variables: Mapping[str, str], home: str, root: str) -> Iterator[tuple
     pip, git = frozenset({"proxy"}), frozenset({"proxy"})
     etc = os.path.join(root, "etc")
     config = variables.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
-    places = [variables.get("PIP_CONFIG_FILE", ""), f"{etc}/pip.conf", f"{etc}/xdg/pip/pip.conf", f"{sys.prefix}/pip.conf", *((f"{home}/.pip/pip.conf", f"{config}/pip/pip.conf") if home else ())]
+    places = [
+        variables.get("PIP_CONFIG_FILE", ""),
+        f"{etc}/pip.conf",
+        f"{etc}/xdg/pip/pip.conf",
+        f"{sys.prefix}/pip.conf",
+        *((f"{home}/.pip/pip.conf", f"{config}/pip/pip.conf") if home else ()),
+    ]
     yield from ((path, pip) for path in places if path)
     yield from ((path, git) for path in (f"{etc}/gitconfig", *((f"{home}/.gitconfig", f"{config}/git/config") if home else ())))
     yield from ((path, frozenset({"proxy", "https-proxy"})) for path in (f"{etc}/npmrc", *((f"{home}/.npmrc",) if home else ())))
-    yield from ((path, frozenset({"http", "https"})) for path in (f"{etc}/conda/.condarc", f"{etc}/conda/condarc", *((f"{home}/.condarc", f"{config}/conda/.condarc") if home else ())))
+    yield from (
+        (path, frozenset({"http", "https"}))
+        for path in (f"{etc}/conda/.condarc", f"{etc}/conda/condarc", *((f"{home}/.condarc", f"{config}/conda/.condarc") if home else ()))
+    )
     yield f"{etc}/environment", frozenset({"http_proxy", "https_proxy", "all_proxy"})
     yield from ((path, frozenset({"http_proxy", "https_proxy"})) for path in (f"{etc}/wgetrc", *((f"{home}/.wgetrc",) if home else ())))
     if home:
@@ -106,7 +115,9 @@ def _desktop(variables: Mapping[str, str], home: str) -> Iterator[tuple[str, str
 def _gnome(variables: Mapping[str, str]) -> Iterator[tuple[str, str, bool]]:
     def ask(schema: str, key: str) -> str:
         try:
-            done = subprocess.run(["gsettings", "get", schema, key], capture_output=True, timeout=GSETTINGS_SECONDS, env=dict(variables), stdin=subprocess.DEVNULL, check=False)
+            done = subprocess.run(
+                ["gsettings", "get", schema, key], capture_output=True, timeout=GSETTINGS_SECONDS, env=dict(variables), stdin=subprocess.DEVNULL, check=False
+            )
         except (OSError, ValueError, subprocess.TimeoutExpired):
             return ""
         return done.stdout.decode("utf-8", "replace").strip().strip("'")

@@ -45,7 +45,9 @@ def _ask(python: str, variables: Mapping[str, str]) -> dict[str, Any] | Problem:
     program = WITHOUT_HERE + importlib.resources.files("diagnostics.environment").joinpath("inventory.py").read_text(encoding="utf-8")
     passed = {name: value for name, value in variables.items() if name not in NOT_PASSED and "\0" not in value}
     try:
-        done = subprocess.run([os.path.expanduser(python), "-B", "-c", program], capture_output=True, timeout=SECONDS, stdin=subprocess.DEVNULL, env=passed, check=False)
+        done = subprocess.run(
+            [os.path.expanduser(python), "-B", "-c", program], capture_output=True, timeout=SECONDS, stdin=subprocess.DEVNULL, env=passed, check=False
+        )
     except subprocess.TimeoutExpired:
         return Problem(code="interpreter-silent", detail=f"{shown} did not answer within {SECONDS:.0f} s")
     except (FileNotFoundError, NotADirectoryError):
@@ -79,5 +81,8 @@ def records(described: Any) -> tuple[Interpreter, tuple[Distribution, ...]]:
         openssl=redact.plain(str(described["openssl"]), 80),
         strict_x509=bool(described["strict_x509"]),
     )
-    found = tuple(Distribution(name=redact.plain(str(name), 100), version=redact.plain(str(version), 60), location=redact.path(str(place))) for name, version, place in described["distributions"])
+    found = tuple(
+        Distribution(name=redact.plain(str(name), 100), version=redact.plain(str(version), 60), location=redact.path(str(place)))
+        for name, version, place in described["distributions"]
+    )
     return interpreter, found

@@ -84,7 +84,14 @@ def _default_ipv4(fields: list[str]) -> bool:
 
 
 def _default_ipv6(fields: list[str]) -> bool:
-    return len(fields) >= 10 and fields[0] == "0" * 32 and fields[1] == "00" and fields[9] != "lo" and bool(_hex(fields[8]) & ROUTE_UP) and not _hex(fields[8]) & ROUTE_REJECT
+    return (
+        len(fields) >= 10
+        and fields[0] == "0" * 32
+        and fields[1] == "00"
+        and fields[9] != "lo"
+        and bool(_hex(fields[8]) & ROUTE_UP)
+        and not _hex(fields[8]) & ROUTE_REJECT
+    )
 
 
 def _hex(text: str) -> int:

@@ -93,7 +93,9 @@ def _problem(value: str, userinfo: str, host: str, port: int | str | None, remai
     if any((ord(char) < 32 and char not in "\t\r\n") or ord(char) == 127 or 0xD800 <= ord(char) <= 0xDFFF for char in value):
         return Problem(code="control-character", detail="it holds a character that no URL may hold")
     if re.search(r"[/?#]", userinfo):
-        return Problem(code="password-unescaped", detail="the user name or password holds one of / ? #, which ends the address there: write them as %2F %3F %23")
+        return Problem(
+            code="password-unescaped", detail="the user name or password holds one of / ? #, which ends the address there: write them as %2F %3F %23"
+        )
     if value.strip()[:1] in ("'", '"') or value.strip()[-1:] in ("'", '"'):
         return Problem(code="quotes", detail="the quotation marks are part of the value")
     if value != value.strip():
@@ -103,5 +105,8 @@ def _problem(value: str, userinfo: str, host: str, port: int | str | None, remai
     if not (_HOST.fullmatch(host) or _IPV6.fullmatch(f"[{host}]")):
         return Problem(code="host-invalid", detail="what stands for the host is no host name")
     if isinstance(port, str):
-        return Problem(code="port-invalid", detail="what stands for the port is no number from 0 to 65535" + ("" if port.isdigit() else "; is it a password, with its @ missing?"))
+        return Problem(
+            code="port-invalid",
+            detail="what stands for the port is no number from 0 to 65535" + ("" if port.isdigit() else "; is it a password, with its @ missing?"),
+        )
     return ABSENT

@@ -18,12 +18,22 @@ SWITCHES = (
     "HF_DEBUG", "HUGGINGFACE_CO_STAGING", "HF_HUB_DISABLE_SHARED_BLOBS",
 )  # fmt: skip
 # Shown, never judged: they change what a client does.
-PLAIN = ("REQUEST_METHOD", "HF_XET_CLIENT_CONNECT_TIMEOUT", "HF_XET_CLIENT_READ_TIMEOUT", "HF_XET_CLIENT_RETRY_MAX_ATTEMPTS", "CUDA_VISIBLE_DEVICES", "PYTHONPATH", "PYTHONHOME")
+PLAIN = (
+    "REQUEST_METHOD",
+    "HF_XET_CLIENT_CONNECT_TIMEOUT",
+    "HF_XET_CLIENT_READ_TIMEOUT",
+    "HF_XET_CLIENT_RETRY_MAX_ATTEMPTS",
+    "CUDA_VISIBLE_DEVICES",
+    "PYTHONPATH",
+    "PYTHONHOME",
+)
 
 
 def read_offline(variables: Mapping[str, str]) -> tuple[Variable, ...]:
     """The offline flags that are set, with the hub's own idea of what is true."""
-    return tuple(Variable(name=name, value=redact.Secrets().clean(variables[name], 60), truthy=is_true(variables[name])) for name in OFFLINE if name in variables)
+    return tuple(
+        Variable(name=name, value=redact.Secrets().clean(variables[name], 60), truthy=is_true(variables[name])) for name in OFFLINE if name in variables
+    )
 
 
 def read_settings(variables: Mapping[str, str]) -> tuple[Variable, ...]:

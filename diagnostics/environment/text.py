@@ -34,7 +34,13 @@ def read_text(path: str, most: int = MOST_BYTES) -> str:
 
 def expand(value: str, variables: Mapping[str, str], home: str) -> str:
     """A path as huggingface_hub reads it: ``~`` and ``$VARIABLES`` expanded from *these* variables."""
-    text = home + value[1:] if home and (value == "~" or value.startswith("~/")) else os.path.expanduser(value) if value.startswith("~") and value[1:2] not in ("", "/") else value
+    text = (
+        home + value[1:]
+        if home and (value == "~" or value.startswith("~/"))
+        else os.path.expanduser(value)
+        if value.startswith("~") and value[1:2] not in ("", "/")
+        else value
+    )
     return _expand_variables(text, variables)
 
 

@@ -1,19 +1,18 @@
-"""The way a client would take to a URL, and the store it would trust: the tables of ``clients.toml`` applied to an Environment. Pure."""
+"""The way a client would take to a URL: the tables of ``clients.toml`` applied to the proxy variables of an Environment. Pure."""
 
 from __future__ import annotations
 
 import ipaddress
-import ssl
-from os import pathsep
-from os.path import expanduser
 
-from diagnostics.case import ABSENT, CaVariable, Environment, Interpreter, Problem, ProxySetting, Route, Unseen, Variable
-from diagnostics.facts.clients import CaRule, ClientFacts, NoProxyRules, TrustSource, installed
+from diagnostics.case import ABSENT, Environment, Problem, ProxySetting, Route, Unseen, Variable
+from diagnostics.facts.clients import ClientFacts, NoProxyRules, installed
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 SOCKS_PORT = 1080
 # Every rule that any client has: what a person may have meant by an entry.
-LENIENT = NoProxyRules(prefer="lower", list_star=True, dot_covers_apex=True, star_prefix=True, spaces_separate=True, ports="always", urls=True, networks="both", trailing_dot=True)
+LENIENT = NoProxyRules(
+    prefer="lower", list_star=True, dot_covers_apex=True, star_prefix=True, spaces_separate=True, ports="always", urls=True, networks="both", trailing_dot=True
+)
 
 
 # --- which proxy --------------------------------------------------------------------------------------------------------------
@@ -118,7 +117,11 @@ def problem_of(facts: ClientFacts, environment: Environment, setting: ProxySetti
     if setting.scheme.startswith("socks"):
         return _socks_problem(facts, environment, setting.scheme)
     if setting.scheme not in facts.schemes:
-        return ABSENT if facts.https_proxy != "tls" and setting.scheme == "https" else Problem(code="proxy-url-invalid", detail=f"{setting.scheme}:// is no kind of proxy that {facts.title} knows")
+        return (
+            ABSENT
+            if facts.https_proxy != "tls" and setting.scheme == "https"
+            else Problem(code="proxy-url-invalid", detail=f"{setting.scheme}:// is no kind of proxy that {facts.title} knows")
+        )
     return ABSENT
 
 
@@ -267,50 +270,3 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
-
-
-# --- which store --------------------------------------------------------------------------------------------------------------
-
-
-def effective_ca(facts: ClientFacts, environment: Environment) -> tuple[tuple[CaRule, CaVariable], ...]:
-    """The CA variables that decide for this client: the first that is set, or, where file and folder add up, each of them."""
-    by_name = {variable.variable: variable for variable in environment.ca}
-    read = tuple((rule, by_name[rule.variable]) for rule in facts.ca if rule.variable in by_name)
-    return read[:1] if facts.replaces_store else read
-
-
-def ca_problem(rule: CaRule, variable: CaVariable) -> str:
-    """Why this client gets no certificate from the variable: ca-bundle-missing, ca-bundle-invalid, ca-directory-unhashed, or ""."""
-    if variable.form == "missing":
-        return "ca-bundle-missing"
-    if variable.is_directory:
-        if rule.takes == "file":
-            return "ca-bundle-invalid"
-        unhashed = variable.form == "unhashed" and not rule.unhashed
-        return "ca-directory-unhashed" if unhashed else "ca-bundle-invalid" if variable.form == "empty" else ""
-    return "ca-bundle-invalid" if rule.takes == "directory" or variable.form != "pem" else ""
-
-
-def trust(facts: ClientFacts, environment: Environment) -> TrustSource:
-    """The store that this client would use. Where it replaces only part of the system's store, the other part is named too (OpenSSL's SSL_CERT_FILE)."""
-    decisive = effective_ca(facts, environment)
-    interpreter = environment.interpreter
-    new_python = isinstance(interpreter, Interpreter) and interpreter.strict_x509
-    strict = new_python and (facts.strict == "always" or (facts.strict == "with-variable" and bool(decisive)))
-    if not decisive:
-        return TrustSource(store=facts.default_store, strict=strict)
-    problem = next((Problem(code=code, detail=variable.path) for rule, variable in decisive if rule.bad != "ignored" and (code := ca_problem(rule, variable))), ABSENT)
-    files, folders = _paths(decisive, directory=False), _paths(decisive, directory=True)
-    if not facts.replaces_store:
-        default = ssl.get_default_verify_paths()
-        files, folders = files or default.openssl_cafile, folders or default.openssl_capath
-    return TrustSource(store=decisive[0][1].variable, cafile=files, capath=folders, strict=strict, problem=problem)
-
-
-def _paths(decisive: tuple[tuple[CaRule, CaVariable], ...], directory: bool) -> str:
-    """The path to open as a file (or as a folder): what is there decides where the client takes either."""
-    for rule, variable in decisive:
-        as_directory = rule.takes == "directory" or (rule.takes == "either" and variable.is_directory)
-        if as_directory == directory:
-            return pathsep.join(expanduser(path) for path in variable.path.split(pathsep)) if variable.exists else variable.path
-    return ""

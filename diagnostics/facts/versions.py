@@ -56,7 +56,11 @@ def as_of() -> datetime.date:
 def outdated(today: datetime.date | None = None) -> str:
     """A sentence to show where the table is older than a year, else ""."""
     age = ((today or datetime.date.today()) - as_of()).days
-    return f"what is known of package versions is of {as_of().isoformat()}, {age} days old: a newer release of pytest-diagnostics may know better" if age > OLD_AFTER_DAYS else ""
+    return (
+        f"what is known of package versions is of {as_of().isoformat()}, {age} days old: a newer release of pytest-diagnostics may know better"
+        if age > OLD_AFTER_DAYS
+        else ""
+    )
 
 
 def loaders() -> tuple[str, ...]:

@@ -107,7 +107,7 @@ class Together(Generic[K, V]):
     def _run(self, key: K, task: Callable[[], V]) -> None:
         try:
             self._ended.put((key, task(), None))
-        except BaseException as error:  # handed to the thread that waits, whatever it is
+        except BaseException as error:  # noqa: BLE001  # handed to the thread that waits, whatever it is
             self._ended.put((key, None, error))
 
 

@@ -7,6 +7,7 @@ Sources of digests, in this order: the SPEC's own (#sha256=, a manifest), the hu
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import queue
 import re
@@ -90,10 +91,10 @@ def _published(target: Target, environment: Environment, listing: Listing | Unse
     known: set[str] = set()
     sources = (_of_spec(target, files), _of_listing(listing, "hub listing"), _remembered(target, environment, files), _beside(files), _in_names(files))
     here = {seen.path for seen in files.files}
-    for source in sources:
-        found = [item for item in source if item.path in here and item.path not in known]
-        known |= {item.path for item in found}
-        yield from found
+    for item in itertools.chain(*sources):
+        if item.path in here and item.path not in known:
+            known.add(item.path)
+            yield item
 
 
 def _of_spec(target: Target, files: Files) -> Iterator[Published]:
@@ -260,7 +261,7 @@ class _Hashing:
                         self.hashed[task.location] = (digests, time.monotonic() - started)
         except queue.Empty:
             return
-        except BaseException as error:  # handed to the thread that waits: a bug of ours
+        except BaseException as error:  # noqa: BLE001  # handed to the thread that waits: a bug of ours
             self.failures.append(error)
 
     def _hash(self, task: Task) -> dict[str, str] | None:
@@ -304,4 +305,12 @@ def _compared(task: Task, digests: dict[str, str], seconds: float) -> Iterator[D
     for item in task.expected:
         actual = digests[item.algorithm]
         shown = actual[: len(item.value)] if item.source == "file name" else actual
-        yield Digest(path=redact.plain(item.path, 500), algorithm=item.algorithm, expected=item.value, source=redact.plain(item.source), actual=shown, bytes=task.bytes, seconds=seconds)
+        yield Digest(
+            path=redact.plain(item.path, 500),
+            algorithm=item.algorithm,
+            expected=item.value,
+            source=redact.plain(item.source),
+            actual=shown,
+            bytes=task.bytes,
+            seconds=seconds,
+        )

@@ -108,4 +108,3 @@ def _give_up(selector: selectors.BaseSelector, attempts: dict[Address, Attempt],
 
 def _attempt(address: Address, code: int, started: float) -> Attempt:
     return Attempt(address=address, outcome="connected" if code == 0 else _OUTCOMES.get(code, "error"), errno=code, seconds=time.monotonic() - started)
-

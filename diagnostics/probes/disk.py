@@ -32,7 +32,32 @@ MOST_MOUNTINFO = 1 << 20
 NO_NAMELESS_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.ENOSYS})
 # Nothing is ever kept on these; the rest may be offered as a place with room.
 NOT_FOR_KEEPING = frozenset(
-    ["tmpfs", "ramfs", "devtmpfs", "proc", "sysfs", "cgroup", "cgroup2", "devpts", "mqueue", "overlay", "squashfs", "iso9660", "securityfs", "debugfs", "tracefs", "bpf", "autofs", "fusectl", "configfs", "pstore", "hugetlbfs", "nsfs", "efivarfs", "vfat"]
+    [
+        "tmpfs",
+        "ramfs",
+        "devtmpfs",
+        "proc",
+        "sysfs",
+        "cgroup",
+        "cgroup2",
+        "devpts",
+        "mqueue",
+        "overlay",
+        "squashfs",
+        "iso9660",
+        "securityfs",
+        "debugfs",
+        "tracefs",
+        "bpf",
+        "autofs",
+        "fusectl",
+        "configfs",
+        "pstore",
+        "hugetlbfs",
+        "nsfs",
+        "efivarfs",
+        "vfat",
+    ]
 )
 
 
@@ -97,7 +122,15 @@ def _of_repository(target: Target, environment: Environment) -> tuple[str, ...]:
 def _look(place: Place) -> Disk:
     folder, exists = _standing(place.path)
     mount, kind, options = mount_of(folder)
-    disk = Disk(roles=(place.role,), path=redact.path(place.path), mount=redact.path(mount), kind=redact.plain(kind, 40), exists=exists, needed_bytes=place.needed, needed_why=place.why)
+    disk = Disk(
+        roles=(place.role,),
+        path=redact.path(place.path),
+        mount=redact.path(mount),
+        kind=redact.plain(kind, 40),
+        exists=exists,
+        needed_bytes=place.needed,
+        needed_why=place.why,
+    )
     disk = _with_figures(disk, folder, options)
     return _with_probe(disk, (folder, *place.also)) if place.write else disk
 
@@ -276,18 +309,28 @@ def _grouped(disks: list[Disk]) -> tuple[Disk, ...]:
     for disk in disks:
         key = (disk.mount or disk.path, disk.writable is False, disk.write_errno, isinstance(disk.writable, Unseen) and disk.writable.why == "timed_out")
         first = groups.get(key)
-        groups[key] = disk if first is None else replace(first, roles=(*first.roles, *disk.roles), writable=first.writable if first.writable is not NOT_ASKED else disk.writable)
+        groups[key] = (
+            disk
+            if first is None
+            else replace(first, roles=(*first.roles, *disk.roles), writable=first.writable if first.writable is not NOT_ASKED else disk.writable)
+        )
     return tuple(groups.values())
 
 
 def _with_room(disks: list[Disk]) -> tuple[Disk, ...]:
     """Where the cache's file system lacks the room: up to three others here that have it and that this user may write to (role "elsewhere")."""
-    short = next((disk for disk in disks if isinstance(disk.needed_bytes, int) and isinstance(disk.free_bytes, int) and disk.needed_bytes > disk.free_bytes), None)
+    short = next(
+        (disk for disk in disks if isinstance(disk.needed_bytes, int) and isinstance(disk.free_bytes, int) and disk.needed_bytes > disk.free_bytes), None
+    )
     if short is None or sys.platform != "linux":
         return ()
     known = {disk.mount for disk in disks}
     candidates = {mounted: kind for mounted, kind, options in _mounts() if kind not in NOT_FOR_KEEPING and not kind.startswith("fuse.") and "ro" not in options}
-    local = {mounted: kind for mounted, kind in candidates.items() if not kind.startswith(("nfs", "cifs", "smb", "lustre", "gpfs", "ceph", "9p")) and mounted not in known}
+    local = {
+        mounted: kind
+        for mounted, kind in candidates.items()
+        if not kind.startswith(("nfs", "cifs", "smb", "lustre", "gpfs", "ceph", "9p")) and mounted not in known
+    }
     found = [_roomy(mounted, kind) for mounted, kind in local.items() if _may(mounted, os.W_OK | os.X_OK)]
     fitting = [disk for disk in found if isinstance(disk.free_bytes, int) and disk.free_bytes > int(short.needed_bytes or 0)]
     return tuple(sorted(fitting, key=lambda disk: -int(disk.free_bytes or 0))[:3])

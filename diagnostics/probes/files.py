@@ -243,7 +243,7 @@ def _see_cached(target: Target, environment: Environment, listing: Listing | Uns
 def _wanted(target: Target, listing: Listing | Unseen, remote: dict[str, RemoteFile], present: list[str]) -> tuple[str, ...]:
     if isinstance(listing, Listing) and listing.wanted:
         return listing.wanted
-    return wanted_files(tuple(remote) or tuple(present), target.loader, target.patterns)
+    return wanted_files(tuple(dict.fromkeys((*remote, *present))), target.loader, target.patterns)
 
 
 def _cached_files(folder: str, snapshot: str, present: list[str], wanted: tuple[str, ...], remote: dict[str, RemoteFile]) -> tuple[FileSeen, ...]:
@@ -263,12 +263,25 @@ def _cached_file(folder: str, snapshot: str, path: str, expected: int | Unseen) 
     location = os.path.join(snapshot, path)
     if os.path.islink(location) and os.path.exists(location) and not cache.leads_inside(location, folder):
         size = cache.size_of(location)
-        return FileSeen(path=redact.plain(path, 500), location=redact.path(location), bytes=size if size is not None else ABSENT, expected_bytes=expected, content="link-elsewhere")
+        return FileSeen(
+            path=redact.plain(path, 500),
+            location=redact.path(location),
+            bytes=size if size is not None else ABSENT,
+            expected_bytes=expected,
+            content="link-elsewhere",
+        )
     return examine(path, location, expected)
 
 
 def _gone(
-    target: Target, folder: str, snapshot: str, listing: Listing | Unseen, wanted: tuple[str, ...], files: tuple[FileSeen, ...], present: list[str], never: set[str]
+    target: Target,
+    folder: str,
+    snapshot: str,
+    listing: Listing | Unseen,
+    wanted: tuple[str, ...],
+    files: tuple[FileSeen, ...],
+    present: list[str],
+    never: set[str],
 ) -> tuple[FileSeen, ...]:
     """What is not in the cache. With the hub's list: all that counts. With only the cache's own memory: what no load can do without."""
     if not files:
@@ -279,7 +292,11 @@ def _gone(
     if not isinstance(listing, Listing):
         due = _needed_by_any_load(due, here)
     named = [absent(path, "file-missing", "it is not in the cache") for path in due]
-    members = absent_members(frozenset(here), frozenset(present), lambda name: cache.load_json(os.path.join(snapshot, name), MOST_JSON), target.loader) if snapshot else ()
+    members = (
+        absent_members(frozenset(here), frozenset(present), lambda name: cache.load_json(os.path.join(snapshot, name), MOST_JSON), target.loader)
+        if snapshot
+        else ()
+    )
     return tuple({seen.path: seen for seen in (*named, *(member for member in members if member.path not in here))}.values())
 
 

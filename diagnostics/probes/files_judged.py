@@ -63,7 +63,13 @@ def _impostor(path: str, name: str, content: str, head: bytes, file: Bytes) -> D
     if content in ("html", "xml") and not _PAGES.match(name):
         title = page_title(head)
         return Defect(code="html-instead-of-file", detail=f"{'a page' if content == 'html' else 'an XML answer'}{f': {title}' if title else ''}", offset=0)
-    if content == "json" and (weights_format(path) or name.endswith(".json")) and file.size <= len(head) and (said := json_error(head)) and not name.endswith(".index.json"):
+    if (
+        content == "json"
+        and (weights_format(path) or name.endswith(".json"))
+        and file.size <= len(head)
+        and (said := json_error(head))
+        and not name.endswith(".index.json")
+    ):
         return Defect(code="format-unrecognised", detail=f"a server's error message in JSON: {said}", offset=0)
     return None
 

@@ -36,6 +36,8 @@ _PAPERS = re.compile(
     r"(readme|license|licence|notice|changelog|citation|use_policy|acceptable_use|usage_policy|authors|contributing)\b|.+\.(md|png|jpe?g|gif|svg|webp|pdf|mp4|mp3|wav|ipynb|html?)$|^\.",
     re.IGNORECASE,
 )
+# Config, tokenizer and code beside the weights.
+_SIDE = re.compile(r".+\.(json|txt|model|bpe|tiktoken|spm|vocab|py|jinja|ya?ml)(\.v\d\w*)?$")
 _TRAINING = re.compile(r"(optimizer|scheduler|rng_state|training_args|scaler)[\w.-]*\.(pt|pth|bin|safetensors|distcp)$|trainer_state\.json$|events\.out\.")
 
 
@@ -97,7 +99,8 @@ def _taken(folder: str, names: set[str]) -> bool:
 
 
 def _of_folder(paths: list[str], loader: str, weights: bool) -> list[str]:
-    side = [path for path in paths if not weights_format(path) and not _PAPERS.match(_base(path)) and not _TRAINING.match(_base(path))]
+    names = [(path, _base(path)) for path in paths if not weights_format(path)]
+    side = [path for path, name in names if _SIDE.match(name) and not _PAPERS.match(name) and not _TRAINING.match(name)]
     return side + (weights_of(paths, loader) if weights else [])
 
 
@@ -116,7 +119,7 @@ def weights_of(paths: Iterable[str], loader: str = "") -> list[str]:
     if kind == "gguf":
         return _one_quantisation(found)
     if kind == "onnx" and (stem := next((path for path in found if _base(path) == "model.onnx"), "")):
-        return [path for path in found if path == stem or path.startswith(stem + "_") or path.startswith(stem + ".")]
+        return [path for path in found if path == stem or path.startswith((stem + "_", stem + "."))]
     return found
 
 

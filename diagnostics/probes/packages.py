@@ -32,7 +32,11 @@ def see_packages(target: Target, environment: Environment, listing: Listing | Un
         return Packages(python=shown, judged=False, message=environment.interpreter.detail or "that interpreter could not be asked what is installed")
     installed = _installed(environment.distributions)
     if not any(name in installed for name in versions.loaders()):
-        return Packages(python=shown, judged=False, message="no library that loads models is installed for this interpreter: name the one that will load with --diagnose-python")
+        return Packages(
+            python=shown,
+            judged=False,
+            message="no library that loads models is installed for this interpreter: name the one that will load with --diagnose-python",
+        )
     if target.kind in ("none", "url", "list", "demo"):
         return Packages(python=shown, judged=True, message="nothing but the client is needed for this target")
     paths = _paths(listing, files)
@@ -91,7 +95,9 @@ def _is_for_transformers(files: Files | Unseen) -> bool:
 
 def _only_transformers_can(installed: dict[str, Distribution]) -> bool:
     """Whether no other library that reads such a config is installed (these read it themselves)."""
-    return not any(name in installed for name in ("ctranslate2", "mlx-lm", "openvino", "llama-cpp-python", "exllamav2", "onnxruntime", "onnxruntime-gpu", "keras"))
+    return not any(
+        name in installed for name in ("ctranslate2", "mlx-lm", "openvino", "llama-cpp-python", "exllamav2", "onnxruntime", "onnxruntime-gpu", "keras")
+    )
 
 
 def _framework(installed: dict[str, Distribution]) -> str:
@@ -122,7 +128,9 @@ def _bounded(requirements: list[Requirement], installed: dict[str, Distribution]
     company = {name: item.version for name, item in installed.items()}
     bounds = [bound for bound in versions.bounds(company) if not bound.weights or formats == {bound.weights}]
     known = {item.package for item in requirements}
-    extra = [_requirement(bound.package, bound.why, True, installed) for bound in bounds if bound.below and bound.package not in known and bound.package in installed]
+    extra = [
+        _requirement(bound.package, bound.why, True, installed) for bound in bounds if bound.below and bound.package not in known and bound.package in installed
+    ]
     return [_with_bounds(item, [bound for bound in bounds if bound.package == item.package]) for item in (*requirements, *extra)]
 
 

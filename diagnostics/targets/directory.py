@@ -38,4 +38,8 @@ def _missing(path: str, exists: Stat) -> str:
     parent = os.path.dirname(path)
     while parent and not exists(parent) and parent != os.path.dirname(parent):
         parent = os.path.dirname(parent)
-    return f"{redact.path(parent)} is there, {redact.plain(os.path.relpath(path, parent)) if parent and exists(parent) else 'the path'} in it is not" if parent and exists(parent) else "no part of it is there"
+    return (
+        f"{redact.path(parent)} is there, {redact.plain(os.path.relpath(path, parent)) if parent and exists(parent) else 'the path'} in it is not"
+        if parent and exists(parent)
+        else "no part of it is there"
+    )

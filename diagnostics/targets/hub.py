@@ -14,7 +14,28 @@ LONGEST_ID = 96
 # huggingface_hub/utils/_validators.py REPO_ID_REGEX
 _ID = re.compile(r"(\b[\w\-.]+\b/)?\b[\w\-.]{1,96}\b", re.ASCII)
 # First segments of pages that are no repository.
-_PAGES = frozenset({"models", "datasets", "spaces", "docs", "blog", "pricing", "settings", "join", "login", "organizations", "collections", "papers", "tasks", "api", "new", "chat", "learn", "posts"})
+_PAGES = frozenset(
+    {
+        "models",
+        "datasets",
+        "spaces",
+        "docs",
+        "blog",
+        "pricing",
+        "settings",
+        "join",
+        "login",
+        "organizations",
+        "collections",
+        "papers",
+        "tasks",
+        "api",
+        "new",
+        "chat",
+        "learn",
+        "posts",
+    }
+)
 _VERBS = frozenset({"tree", "blob", "resolve", "raw", "commit", "commits", "blame", "discussions", "viewer"})
 _REVISION = re.compile(r"[^\s\x00-\x1f\x7f~^:?*\[\\]+")  # git-check-ref-format(1)
 
@@ -90,7 +111,7 @@ def page(text: str, environment: Environment) -> Target | None:
     own = host == ours.netloc.rpartition("@")[2].lower()
     if parts.scheme not in ("http", "https", "hf") or not (own or host in PUBLIC_HOSTS or parts.scheme == "hf") or re.search(r"\s", text) or "#sha256=" in text:
         return None
-    path = ((host and "/" + host if parts.scheme == "hf" else "") + parts.path).removeprefix(ours.path if own else "")
+    path = ((parts.netloc and "/" + parts.netloc if parts.scheme == "hf" else "") + parts.path).removeprefix(ours.path if own else "")
     return _of_path([unquote(part) for part in path.split("/") if part], environment)
 
 

@@ -52,7 +52,11 @@ def parse(text: str, exists: Callable[[str], bool]) -> Found:
     path = os.path.expanduser(text)
     if not exists(path):
         known = ", ".join(shipped())
-        return _unusable(text, "path-missing" if text.endswith(".toml") or "/" in text else "unknown-manifest", f"there is no such list; shipped with pytest-diagnostics: {known}")
+        return _unusable(
+            text,
+            "path-missing" if text.endswith(".toml") or "/" in text else "unknown-manifest",
+            f"there is no such list; shipped with pytest-diagnostics: {known}",
+        )
     try:
         return _read(text, _content(path), os.path.basename(path).removesuffix(".toml"))
     except OSError as error:

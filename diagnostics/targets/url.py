@@ -95,5 +95,3 @@ def shown(text: str) -> str:
     """A URL to show, with its digest: that is public, and part of what was asked for."""
     bare, _, fragment = text.partition("#")
     return redact.url(text) + (f"#{fragment}" if _DIGEST.fullmatch(fragment) and "@" not in fragment and "@" not in bare else "")
-
-

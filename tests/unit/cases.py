@@ -54,7 +54,10 @@ def unresolved(error: str = "EAI_AGAIN", *answers: dict[str, Any], host: str = H
 
 
 def connection(*outcomes: tuple[Address, str], port: int = 443) -> Connection:
-    attempts = tuple(Attempt(address=address, outcome=outcome, errno=111 if outcome == "refused" else 0, seconds=0.01) for address, outcome in outcomes or ((IPV4, "connected"),))  # type: ignore[arg-type]
+    attempts = tuple(
+        Attempt(address=address, outcome=outcome, errno=111 if outcome == "refused" else 0, seconds=0.01)
+        for address, outcome in outcomes or ((IPV4, "connected"),)
+    )  # type: ignore[arg-type]
     chosen = next((attempt.address for attempt in attempts if attempt.outcome == "connected"), ABSENT)
     return Connection(port=port, attempts=attempts, address=chosen)
 
@@ -65,13 +68,27 @@ def handshake(**changes: Any) -> Handshake:
 
 def certificate(issuer: str = "DigiCert Inc", **changes: Any) -> Certificate:
     return dataclasses.replace(
-        Certificate(subject="CN=huggingface.co", issuer=f"CN={issuer} CA, O={issuer}", issuer_name=f"{issuer} CA", issuer_organization=issuer, names=(HUB,), not_before="2026-01-01T00:00:00Z", not_after="2027-12-01T00:00:00Z", fingerprint="ab" * 32),
+        Certificate(
+            subject="CN=huggingface.co",
+            issuer=f"CN={issuer} CA, O={issuer}",
+            issuer_name=f"{issuer} CA",
+            issuer_organization=issuer,
+            names=(HUB,),
+            not_before="2026-01-01T00:00:00Z",
+            not_after="2027-12-01T00:00:00Z",
+            fingerprint="ab" * 32,
+        ),
         **changes,
     )
 
 
 def response(status: int = 200, *headers: Header, **changes: Any) -> Response:
-    return dataclasses.replace(Response(method="GET", outcome="answered", status=status, reason="", headers=headers or (HUB_HEADERS if status < 400 else ()), length=10, skew_seconds=0.2), **changes)
+    return dataclasses.replace(
+        Response(
+            method="GET", outcome="answered", status=status, reason="", headers=headers or (HUB_HEADERS if status < 400 else ()), length=10, skew_seconds=0.2
+        ),
+        **changes,
+    )
 
 
 def body(**changes: Any) -> Body:
@@ -79,7 +96,19 @@ def body(**changes: Any) -> Body:
 
 
 def leg(host: str = HUB, path: str = "/api/models/org/name/revision/main", **changes: Any) -> Leg:
-    whole = Leg(url=f"https://{host}{path}", scheme="https", host=host, port=443, route=DIRECT, resolution=resolution(host), connection=connection(), tunnel=NOT_ASKED, handshake=handshake(), response=response(), body=body())
+    whole = Leg(
+        url=f"https://{host}{path}",
+        scheme="https",
+        host=host,
+        port=443,
+        route=DIRECT,
+        resolution=resolution(host),
+        connection=connection(),
+        tunnel=NOT_ASKED,
+        handshake=handshake(),
+        response=response(),
+        body=body(),
+    )
     return dataclasses.replace(whole, **changes)
 
 
@@ -98,7 +127,9 @@ def journey(*legs: Leg, name: str = "listing", **changes: Any) -> Journey:
 
 def case(*journeys: Journey, target: Target | None = None, environment: Environment | None = None, **changes: Any) -> Case:
     chosen = target or Target(spec="org/name", kind="hub", name="org/name", endpoint=f"https://{HUB}", client=CLIENT, loader="transformers")
-    surroundings = environment or Environment(platform=Platform(system="Linux", default_route=True), interpreter=Interpreter(executable="python", version="3.11.7", openssl="OpenSSL 3.0"))
+    surroundings = environment or Environment(
+        platform=Platform(system="Linux", default_route=True), interpreter=Interpreter(executable="python", version="3.11.7", openssl="OpenSSL 3.0")
+    )
     return Case(target=chosen, environment=surroundings, journeys=journeys, resolvers=("10.0.0.53",), **changes)
 
 

@@ -6,9 +6,44 @@ import dataclasses
 
 import pytest
 
-from diagnostics.case import Body, Case, ConfiguredProxy, Environment, Header, Leg, Listing, Platform, Published, ProxySetting, Response, StoreVerdict, Target, Token, Unseen, Variable
+from diagnostics.case import (
+    Body,
+    Case,
+    ConfiguredProxy,
+    Environment,
+    Header,
+    Leg,
+    Platform,
+    ProxySetting,
+    Published,
+    Response,
+    StoreVerdict,
+    Target,
+    Token,
+    Unseen,
+    Variable,
+)
 from diagnostics.diagnosis import judge
-from tests.unit.cases import CDN, DIRECT, HUB_HEADERS, IPV4, IPV6, PROXY, answer, body, case, causes, certificate, connection, handshake, journey, leg, resolution, response, stopped_at, tunnel, unresolved
+from tests.unit.cases import (
+    CDN,
+    IPV4,
+    IPV6,
+    PROXY,
+    answer,
+    body,
+    case,
+    causes,
+    certificate,
+    connection,
+    handshake,
+    journey,
+    leg,
+    resolution,
+    response,
+    stopped_at,
+    tunnel,
+    unresolved,
+)
 
 LINUX = Platform(system="Linux", default_route=True)
 TOKEN = Environment(platform=LINUX, token=Token(present=True, source="HF_TOKEN"))
@@ -91,7 +126,9 @@ def test_ipv6_that_hangs_is_a_warning_where_the_client_has_a_time_out() -> None:
     """hub 2 waits ten seconds a connection, urllib for ever."""
     dead = leg(resolution=resolution(addresses=(IPV6, IPV4)), connection=connection((IPV6, "timed_out"), (IPV4, "connected")))
     assert [(item.cause, item.severity) for item in judge(only(dead)).diagnoses] == [("ipv6-broken", "warning")]
-    urllib = Target(spec="https://x.example/a.pth", kind="url", urls=("https://x.example/a.pth",), client=dataclasses.replace(case().target.client, family="urllib"))  # type: ignore[type-var]
+    urllib = Target(
+        spec="https://x.example/a.pth", kind="url", urls=("https://x.example/a.pth",), client=dataclasses.replace(case().target.client, family="urllib")
+    )  # type: ignore[type-var]
     assert [(item.cause, item.severity) for item in judge(only(dead, target=urllib)).diagnoses] == [("ipv6-broken", "error")]
 
 
@@ -261,7 +298,9 @@ def test_cuts_before_and_after_the_first_message() -> None:
 def test_handshakes_that_end_in_alerts() -> None:
     """The alert's number and what the server asked for."""
     assert causes(only(stopped_at("handshake", handshake(outcome="alert", alert="protocol_version", alert_sent_by="server")))) == ["tls-version-unsupported"]
-    assert causes(only(stopped_at("handshake", handshake(outcome="alert", alert="handshake_failure", certificate_requested=True)))) == ["tls-client-certificate-required"]
+    assert causes(only(stopped_at("handshake", handshake(outcome="alert", alert="handshake_failure", certificate_requested=True)))) == [
+        "tls-client-certificate-required"
+    ]
     assert causes(only(stopped_at("handshake", handshake(outcome="not_tls", first_bytes="HTTP/1.1 400")))) == ["tls-not-tls"]
 
 
@@ -333,7 +372,12 @@ def test_a_page_where_a_file_is_due() -> None:
     url = Target(spec="https://files.example/a.bin", kind="url", urls=("https://files.example/a.bin",))
     page = leg("files.example", "/a.bin", response=response(200, Header(name="content-type", value="text/html")), body=body(content="html", title="Sign in"))
     assert causes(case(journey(page, name="url-1"), target=url)) == ["http-html-instead-of-file"]
-    blocked = leg("files.example", "/a.bin", response=response(200, Header(name="server", value="FortiGuard")), body=body(content="html", title="FortiGuard Intrusion Prevention - Access Blocked"))
+    blocked = leg(
+        "files.example",
+        "/a.bin",
+        response=response(200, Header(name="server", value="FortiGuard")),
+        body=body(content="html", title="FortiGuard Intrusion Prevention - Access Blocked"),
+    )
     assert causes(case(journey(blocked, name="url-1"), target=url)) == ["http-blocked-by-filter"]
 
 
@@ -346,7 +390,12 @@ def test_a_head_that_is_blocked_while_get_works() -> None:
 
 def test_a_mirror_without_the_headers_of_the_hub() -> None:
     """No X-Repo-Commit, no download."""
-    bare = leg(path="/org/name/resolve/main/config.json", method="HEAD", response=response(200, Header(name="etag", value="x"), method="HEAD"), body=Unseen("not_asked"))
+    bare = leg(
+        path="/org/name/resolve/main/config.json",
+        method="HEAD",
+        response=response(200, Header(name="etag", value="x"), method="HEAD"),
+        body=Unseen("not_asked"),
+    )
     assert causes(case(journey(leg()), journey(bare, name="small-file"))) == ["http-metadata-missing"]
 
 
@@ -398,5 +447,3 @@ def test_what_lies_behind_a_fault_is_blocked_and_names_the_root() -> None:
     assert outcomes["connection/hosts-accept-connections"] == ("failed", Unseen("absent"))
     assert outcomes["tls/certificates-are-trusted"] == ("blocked", "connection-refused")
     assert outcomes["http/requests-are-granted"] == ("blocked", "connection-refused")
-
-

@@ -25,7 +25,9 @@ def folder(variable: str, form: str = "hashed") -> CaVariable:
 def test_every_row_can_be_read(family: str) -> None:
     """Each row makes a record, with a source."""
     row = facts(family)
-    assert row.family == family and row.source and row.connect_seconds >= 0
+    assert row.family == family
+    assert row.source
+    assert row.connect_seconds >= 0
 
 
 def test_an_unknown_family_is_a_bug() -> None:
@@ -63,7 +65,22 @@ def test_who_reads_which_variable(family: str, variable: str, readers: set[str])
     assert not source.problem
 
 
-@pytest.mark.parametrize(("family", "store"), [("requests", "certifi"), ("httpx", "certifi"), ("huggingface_hub-0", "certifi"), ("huggingface_hub-1", "certifi"), ("huggingface_hub-2", "os"), ("httpx2", "os"), ("urllib", "os"), ("hf_xet", "os"), ("aiohttp", "os"), ("curl", "os"), ("wget", "os")])
+@pytest.mark.parametrize(
+    ("family", "store"),
+    [
+        ("requests", "certifi"),
+        ("httpx", "certifi"),
+        ("huggingface_hub-0", "certifi"),
+        ("huggingface_hub-1", "certifi"),
+        ("huggingface_hub-2", "os"),
+        ("httpx2", "os"),
+        ("urllib", "os"),
+        ("hf_xet", "os"),
+        ("aiohttp", "os"),
+        ("curl", "os"),
+        ("wget", "os"),
+    ],
+)
 def test_the_store_without_variables(family: str, store: str) -> None:
     assert trust(facts(family), Environment()).store == store
 
@@ -79,7 +96,8 @@ def test_order_of_the_variables() -> None:
 def test_urllib_keeps_the_other_half_of_the_system_store() -> None:
     """OpenSSL's SSL_CERT_FILE replaces the file and leaves the folder."""
     source = trust(facts("urllib"), Environment(ca=(file("SSL_CERT_FILE"),)))
-    assert source.cafile == PATH and source.capath
+    assert source.cafile == PATH
+    assert source.capath
 
 
 def test_requests_takes_a_folder_too() -> None:
@@ -107,7 +125,16 @@ def test_which_broken_variable_ends_a_client(family: str, variable: CaVariable, 
     assert (problem.code if isinstance(problem, Problem) else "") == code
 
 
-@pytest.mark.parametrize(("family", "variable", "strict"), [("requests", "", True), ("huggingface_hub-2", "", False), ("huggingface_hub-2", "SSL_CERT_FILE", True), ("hf_xet", "SSL_CERT_FILE", False), ("urllib", "", True)])
+@pytest.mark.parametrize(
+    ("family", "variable", "strict"),
+    [
+        ("requests", "", True),
+        ("huggingface_hub-2", "", False),
+        ("huggingface_hub-2", "SSL_CERT_FILE", True),
+        ("hf_xet", "SSL_CERT_FILE", False),
+        ("urllib", "", True),
+    ],
+)
 def test_strictness_of_python_3_13(family: str, variable: str, strict: bool) -> None:
     """3.3: hub 2 is exempt until SSL_CERT_FILE is set; before Python 3.13 nobody is strict."""
     ca = (file(variable),) if variable else ()
@@ -154,4 +181,7 @@ def test_offline_switches_are_the_hubs_alone() -> None:
 
 def test_clients_of_a_target() -> None:
     assert clients_of(Target(spec="x", kind="directory")) == ()
-    assert [use.family for use in clients_of(Target(spec="x", kind="hub", client=HUB, transports=(ClientUse(family="hf_xet"),)))] == ["huggingface_hub-2", "hf_xet"]
+    assert [use.family for use in clients_of(Target(spec="x", kind="hub", client=HUB, transports=(ClientUse(family="hf_xet"),)))] == [
+        "huggingface_hub-2",
+        "hf_xet",
+    ]

@@ -42,7 +42,8 @@ def test_every_spelling_is_seen(tmp_path: Path) -> None:
     names = ["http_proxy", "HTTP_PROXY", "Https_Proxy", "ALL_PROXY"]
     seen = read(tmp_path, {**dict.fromkeys(names, "http://h:1"), "https_proxy": "", "ftp_proxy": "http://h:1", "TRAVIS_APT_PROXY": "x"})
     assert [item.variable for item in seen.proxies] == [*names, "https_proxy"]
-    assert seen.proxies[-1].value == "" and not seen.proxies[-1].problem
+    assert seen.proxies[-1].value == ""
+    assert not seen.proxies[-1].problem
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,8 @@ def test_no_password_shows(password: str, scheme: str) -> None:
     """Whatever the password holds, whether its borders are clear or not; and with its @ forgotten."""
     for value in (f"{scheme}user:{password}@proxy.test:3128", f"{scheme}user:{password.replace('@', '')}"):
         found = setting("https_proxy", value)
-        assert SECRET not in found.value and SECRET not in str(found.problem)
+        assert SECRET not in found.value
+        assert SECRET not in str(found.problem)
     assert setting("x", f"{scheme}user:{password}@proxy.test:3128").credentials
 
 
@@ -98,11 +100,31 @@ def test_forms_of_a_ca_file(tmp_path: Path, authority: trustme.CA) -> None:  # t
     pem = authority.cert_pem.bytes()
     der = __import__("ssl").PEM_cert_to_DER_cert(pem.decode())
     two = trustme.CA().cert_pem.bytes()
-    contents = {"pem": pem, "two": pem + b"\n# comment\n" + two, "empty": b"", "blank": b"\n \n", "text": b"hello", "der": der, "cut": pem[: len(pem) // 2], "torn": pem.replace(b"M", b"!", 5), "binary": bytes(range(256)) * 4}
+    contents = {
+        "pem": pem,
+        "two": pem + b"\n# comment\n" + two,
+        "empty": b"",
+        "blank": b"\n \n",
+        "text": b"hello",
+        "der": der,
+        "cut": pem[: len(pem) // 2],
+        "torn": pem.replace(b"M", b"!", 5),
+        "binary": bytes(range(256)) * 4,
+    }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
     seen = {name: look("SSL_CERT_FILE", str(tmp_path / name)) for name in contents}
-    assert {name: item.form for name, item in seen.items()} == {"pem": "pem", "two": "pem", "empty": "empty", "blank": "empty", "text": "text", "der": "der", "cut": "damaged-pem", "torn": "damaged-pem", "binary": "text"}
+    assert {name: item.form for name, item in seen.items()} == {
+        "pem": "pem",
+        "two": "pem",
+        "empty": "empty",
+        "blank": "empty",
+        "text": "text",
+        "der": "der",
+        "cut": "damaged-pem",
+        "torn": "damaged-pem",
+        "binary": "text",
+    }
     assert (seen["pem"].certificates, seen["two"].certificates, seen["cut"].certificates) == (1, 2, 0)
     assert all(item.exists and item.readable for item in seen.values())
 
@@ -126,7 +148,11 @@ def test_folders(tmp_path: Path) -> None:
         for file in files:
             (tmp_path / name / file).write_text("x")
     seen = {name: look("SSL_CERT_DIR", str(tmp_path / name)) for name in ("hashed", "plain", "empty")}
-    assert {name: (item.form, item.certificates, item.files) for name, item in seen.items()} == {"hashed": ("hashed", 1, 2), "plain": ("unhashed", 0, 1), "empty": ("empty", 0, 0)}
+    assert {name: (item.form, item.certificates, item.files) for name, item in seen.items()} == {
+        "hashed": ("hashed", 1, 2),
+        "plain": ("unhashed", 0, 1),
+        "empty": ("empty", 0, 0),
+    }
     both = look("SSL_CERT_DIR", f"{tmp_path}/none:{tmp_path}/hashed")
     assert (both.exists, both.form, both.is_directory) == (True, "hashed", True)
     assert look("SSL_CERT_FILE", str(tmp_path / "plain")).is_directory
@@ -137,7 +163,8 @@ def test_a_fifo_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert look("SSL_CERT_FILE", str(tmp_path / "pipe")).certificates == 0
     seen = read(tmp_path, {"HF_TOKEN_PATH": str(tmp_path / "pipe"), "NETRC": str(tmp_path / "pipe"), "PIP_CONFIG_FILE": str(tmp_path / "pipe")})
-    assert not seen.token.present and seen.netrc == ()
+    assert not seen.token.present
+    assert seen.netrc == ()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -154,12 +181,39 @@ def test_empty_is_unset(tmp_path: Path) -> None:
 # --- flags, numbers, endpoint -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("value", "truthy"), [("1", True), ("true", True), ("Yes", True), ("on", True), ("ON", True), ("0", False), ("", False), ("2", False), ("y", False), (" 1", False), ("wahr", False)])
+@pytest.mark.parametrize(
+    ("value", "truthy"),
+    [
+        ("1", True),
+        ("true", True),
+        ("Yes", True),
+        ("on", True),
+        ("ON", True),
+        ("0", False),
+        ("", False),
+        ("2", False),
+        ("y", False),
+        (" 1", False),
+        ("wahr", False),
+    ],
+)
 def test_what_the_hub_takes_for_true(tmp_path: Path, value: str, truthy: bool) -> None:
     assert read(tmp_path, {"HF_HUB_OFFLINE": value}).offline == (Variable(name="HF_HUB_OFFLINE", value=value, truthy=truthy),)
 
 
-@pytest.mark.parametrize(("value", "code"), [("10", ""), (" 10 ", ""), ("-1", ""), ("0.5", "not-an-integer"), ("abc", "not-an-integer"), ("", "not-an-integer"), ("9" * 5000, "not-an-integer"), ("10s", "not-an-integer")])
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        ("10", ""),
+        (" 10 ", ""),
+        ("-1", ""),
+        ("0.5", "not-an-integer"),
+        ("abc", "not-an-integer"),
+        ("", "not-an-integer"),
+        ("9" * 5000, "not-an-integer"),
+        ("10s", "not-an-integer"),
+    ],
+)
 @pytest.mark.parametrize("name", ["HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"])
 def test_numbers_are_read_as_the_import_reads_them(tmp_path: Path, name: str, value: str, code: str) -> None:
     """int() at import, of an empty string too."""
@@ -191,8 +245,11 @@ def test_endpoints(value: str, code: str) -> None:
 
 def test_an_endpoint_with_credentials_hides_them(tmp_path: Path) -> None:
     seen, secrets = environment.read({"HF_ENDPOINT": f"https://me:{SECRET}@hub.test"}, home=tmp_path, root=str(tmp_path))
-    assert isinstance(seen.endpoint, Variable) and seen.endpoint.value == "https://***@hub.test" and SECRET not in repr(encode(seen))
-    assert SECRET in secrets.endpoint and SECRET not in secrets.clean(f"it said {SECRET}")
+    assert isinstance(seen.endpoint, Variable)
+    assert seen.endpoint.value == "https://***@hub.test"
+    assert SECRET not in repr(encode(seen))
+    assert SECRET in secrets.endpoint
+    assert SECRET not in secrets.clean(f"it said {SECRET}")
 
 
 # --- token and netrc ----------------------------------------------------------------------------------------------------------
@@ -200,13 +257,26 @@ def test_an_endpoint_with_credentials_hides_them(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "code"),
-    [("hf_" + "a" * 34, ""), ("hf_" + "a" * 34 + "\n", ""), (" hf_" + "a" * 34 + " ", ""), ("hf_a b", "white-space"), ("hf_é", "not-ascii"), ('"hf_abc"', "quotes"), ("hf_\x07", "control-character"), ("hf_\udcff", "undecodable"), ("hf_\u200b", "not-ascii")],
+    [
+        ("hf_" + "a" * 34, ""),
+        ("hf_" + "a" * 34 + "\n", ""),
+        (" hf_" + "a" * 34 + " ", ""),
+        ("hf_a b", "white-space"),
+        ("hf_é", "not-ascii"),
+        ('"hf_abc"', "quotes"),
+        ("hf_\x07", "control-character"),
+        ("hf_\udcff", "undecodable"),
+        ("hf_\u200b", "not-ascii"),
+    ],
 )
 def test_a_tokens_shape(tmp_path: Path, value: str, code: str) -> None:
     """Line breaks and the ends are stripped as the client does; what then may stand in no header is said, and the token never."""
     seen, secrets = environment.read({"HF_TOKEN": value}, home=tmp_path, root=str(tmp_path))
-    assert seen.token.present and seen.token.source == "HF_TOKEN" and problem(seen.token) == code
-    assert secrets.token == value.strip() and value.strip() not in repr(encode(seen))
+    assert seen.token.present
+    assert seen.token.source == "HF_TOKEN"
+    assert problem(seen.token) == code
+    assert secrets.token == value.strip()
+    assert value.strip() not in repr(encode(seen))
 
 
 def test_where_a_token_comes_from(tmp_path: Path) -> None:
@@ -225,7 +295,8 @@ def test_netrc(tmp_path: Path) -> None:
     """Hosts for the record, logins for probes only; a file nobody can parse is none."""
     (tmp_path / ".netrc").write_text(f"machine hub.test login me password {SECRET}\ndefault login you password other-{SECRET}\n")
     seen, secrets = environment.read({}, home=tmp_path, root=str(tmp_path))
-    assert [entry.host for entry in seen.netrc] == ["hub.test", "default"] and SECRET not in repr(encode(seen))
+    assert [entry.host for entry in seen.netrc] == ["hub.test", "default"]
+    assert SECRET not in repr(encode(seen))
     assert secrets.netrc["hub.test"] == f"me:{SECRET}"
     assert read(tmp_path, {"NETRC": "/dev/null"}).netrc == ()
     for content in (b"machine", b"\xff\xfe machine \x00", b"machine h login", b"macdef x\n", b"\x00" * 100):
@@ -301,14 +372,26 @@ def test_a_machine_without_them(tmp_path: Path) -> None:
     assert read(tmp_path, {}).configured_proxies == ()
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00proxy = \x00", b"proxy = " + b"x" * 1_000_000, b"\x00" * 5000, b"[include]\npath = .gitconfig\n", b"proxy = http://me:s3cr3tw0rd@h:1\n", b"proxy=" * 50_000])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff\xfe\x00proxy = \x00",
+        b"proxy = " + b"x" * 1_000_000,
+        b"\x00" * 5000,
+        b"[include]\npath = .gitconfig\n",
+        b"proxy = http://me:s3cr3tw0rd@h:1\n",
+        b"proxy=" * 50_000,
+    ],
+)
 def test_odd_configuration_files(tmp_path: Path, content: bytes) -> None:
     """Binary, endless, including itself, with a password: read without harm, and nothing secret shown."""
     for name in CONFIGURED:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
     found, raw = read_configured({}, str(tmp_path), str(tmp_path / "root"))
-    assert SECRET not in repr(found) and len(found) <= 30 and all(len(item.value) <= 300 for item in found)
+    assert SECRET not in repr(found)
+    assert len(found) <= 30
+    assert all(len(item.value) <= 300 for item in found)
     assert bool(raw) == bool(found)
 
 
@@ -335,7 +418,18 @@ def test_default_route(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("variables", "files", "kind"),
-    [({}, {}, ""), ({}, {".dockerenv": ""}, "docker"), ({}, {"run/.containerenv": ""}, "podman"), ({"KUBERNETES_SERVICE_HOST": "1"}, {".dockerenv": ""}, "kubernetes"), ({"KAGGLE_KERNEL_RUN_TYPE": "x"}, {}, "kaggle"), ({"COLAB_RELEASE_TAG": "x"}, {}, "colab"), ({"SLURM_JOB_ID": "1"}, {}, "slurm"), ({"container": "podman"}, {}, "podman"), ({}, {"proc/1/cgroup": "0::/docker/abc"}, "docker"), ({}, {"proc/sys/kernel/osrelease": "5.15-microsoft-standard-WSL2"}, "wsl")],
+    [
+        ({}, {}, ""),
+        ({}, {".dockerenv": ""}, "docker"),
+        ({}, {"run/.containerenv": ""}, "podman"),
+        ({"KUBERNETES_SERVICE_HOST": "1"}, {".dockerenv": ""}, "kubernetes"),
+        ({"KAGGLE_KERNEL_RUN_TYPE": "x"}, {}, "kaggle"),
+        ({"COLAB_RELEASE_TAG": "x"}, {}, "colab"),
+        ({"SLURM_JOB_ID": "1"}, {}, "slurm"),
+        ({"container": "podman"}, {}, "podman"),
+        ({}, {"proc/1/cgroup": "0::/docker/abc"}, "docker"),
+        ({}, {"proc/sys/kernel/osrelease": "5.15-microsoft-standard-WSL2"}, "wsl"),
+    ],
 )
 def test_containers(tmp_path: Path, variables: dict[str, str], files: dict[str, str], kind: str) -> None:
     for name, content in files.items():
@@ -354,7 +448,9 @@ def test_no_home_and_no_passwd_entry(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     monkeypatch.delenv("HOME", raising=False)
     seen, _ = environment.read({}, root=str(tmp_path))
-    assert seen.caches["hub"].endswith(".cache/huggingface/hub") and seen.platform and seen.platform.user == str(os.geteuid())
+    assert seen.caches["hub"].endswith(".cache/huggingface/hub")
+    assert seen.platform
+    assert seen.platform.user == str(os.geteuid())
 
 
 # --- interpreters -------------------------------------------------------------------------------------------------------------
@@ -362,18 +458,29 @@ def test_no_home_and_no_passwd_entry(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 @pytest.mark.parametrize(
     ("entry", "name", "version"),
-    [("requests-2.34.2.dist-info", "requests", "2.34.2"), ("huggingface_hub-2.4.0.dist-info", "huggingface_hub", "2.4.0"), ("PyYAML-6.0.egg-info", "PyYAML", "6.0"), ("pip-23.0-py3.11.egg-info", "pip", "23.0"), ("my_pkg.egg-info", "my_pkg", None), ("torch-2.13.0+cpu.dist-info", "torch", "2.13.0+cpu"), ("jaraco.text-3.0.dist-info", "jaraco.text", "3.0"), ("zope-interface-5.0.dist-info", "zope-interface", "5.0")],
+    [
+        ("requests-2.34.2.dist-info", "requests", "2.34.2"),
+        ("huggingface_hub-2.4.0.dist-info", "huggingface_hub", "2.4.0"),
+        ("PyYAML-6.0.egg-info", "PyYAML", "6.0"),
+        ("pip-23.0-py3.11.egg-info", "pip", "23.0"),
+        ("my_pkg.egg-info", "my_pkg", None),
+        ("torch-2.13.0+cpu.dist-info", "torch", "2.13.0+cpu"),
+        ("jaraco.text-3.0.dist-info", "jaraco.text", "3.0"),
+        ("zope-interface-5.0.dist-info", "zope-interface", "5.0"),
+    ],
 )
 def test_names_of_distributions(entry: str, name: str, version: str | None) -> None:
     match = INFO.match(entry)
-    assert match and (match["name"], match["version"]) == (name, version)
+    assert match
+    assert (match["name"], match["version"]) == (name, version)
 
 
 def test_this_interpreter(tmp_path: Path) -> None:
     """pytest is installed for it, with its version."""
     seen = read(tmp_path, {})
     assert next(item.version for item in seen.distributions if item.name == "pytest") == pytest.__version__
-    assert seen.interpreter and seen.interpreter.version == "{}.{}.{}".format(*sys.version_info[:3])
+    assert seen.interpreter
+    assert seen.interpreter.version == "{}.{}.{}".format(*sys.version_info[:3])
 
 
 def test_another_interpreter_says_the_same(tmp_path: Path) -> None:
@@ -383,11 +490,22 @@ def test_another_interpreter_says_the_same(tmp_path: Path) -> None:
     link.write_text(f'#!/bin/sh\ncd {tmp_path}\nexec "{sys.executable}" "$@"\n')
     link.chmod(0o755)
     seen = read(tmp_path, {"PATH": os.environ.get("PATH", ""), "PYTHONSTARTUP": "/nowhere"}, python=str(link))
-    assert seen.interpreter and seen.interpreter.version == "{}.{}.{}".format(*sys.version_info[:3])
+    assert seen.interpreter
+    assert seen.interpreter.version == "{}.{}.{}".format(*sys.version_info[:3])
     assert any(item.name == "pytest" for item in seen.distributions)
 
 
-@pytest.mark.parametrize(("script", "code"), [(None, "interpreter-missing"), ("#!/bin/sh\nexit 3\n", "interpreter-unusable"), ("#!/bin/sh\necho hello\n", "interpreter-unusable"), ("#!/bin/sh\necho '[]'\n", "interpreter-unusable"), ("#!/bin/sh\necho '{\"version\": 1}'\n", "interpreter-unusable"), ("\x00\x01", "interpreter-unusable")])
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        (None, "interpreter-missing"),
+        ("#!/bin/sh\nexit 3\n", "interpreter-unusable"),
+        ("#!/bin/sh\necho hello\n", "interpreter-unusable"),
+        ("#!/bin/sh\necho '[]'\n", "interpreter-unusable"),
+        ("#!/bin/sh\necho '{\"version\": 1}'\n", "interpreter-unusable"),
+        ("\x00\x01", "interpreter-unusable"),
+    ],
+)
 def test_what_is_no_interpreter(tmp_path: Path, script: str | None, code: str) -> None:
     """A problem of a setting, never a traceback."""
     path = tmp_path / "python"
@@ -395,7 +513,10 @@ def test_what_is_no_interpreter(tmp_path: Path, script: str | None, code: str) -
         path.write_text(script)
         path.chmod(stat.S_IRWXU)
     seen = read(tmp_path, {}, python=str(path))
-    assert problem(seen.settings[-1]) == code and seen.settings[-1].name == "--diagnose-python" and not seen.interpreter and seen.distributions == ()
+    assert problem(seen.settings[-1]) == code
+    assert seen.settings[-1].name == "--diagnose-python"
+    assert not seen.interpreter
+    assert seen.distributions == ()
 
 
 def test_a_silent_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -410,10 +531,41 @@ def test_a_silent_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 # --- anything at all ----------------------------------------------------------------------------------------------------------
 
 NAMES = st.sampled_from(
-    """http_proxy HTTPS_PROXY all_proxy no_proxy NO_PROXY SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE HF_HUB_OFFLINE HF_HUB_ETAG_TIMEOUT HF_ENDPOINT HF_TOKEN HF_TOKEN_PATH HF_HOME HF_HUB_CACHE
-    TRANSFORMERS_CACHE XDG_CACHE_HOME TORCH_HOME TMPDIR NETRC HOME SHELL container PIP_CONFIG_FILE auto_proxy KUBERNETES_SERVICE_HOST PYTHONPATH""".split()
+    [
+        "http_proxy",
+        "HTTPS_PROXY",
+        "all_proxy",
+        "no_proxy",
+        "NO_PROXY",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "REQUESTS_CA_BUNDLE",
+        "HF_HUB_OFFLINE",
+        "HF_HUB_ETAG_TIMEOUT",
+        "HF_ENDPOINT",
+        "HF_TOKEN",
+        "HF_TOKEN_PATH",
+        "HF_HOME",
+        "HF_HUB_CACHE",
+        "TRANSFORMERS_CACHE",
+        "XDG_CACHE_HOME",
+        "TORCH_HOME",
+        "TMPDIR",
+        "NETRC",
+        "HOME",
+        "SHELL",
+        "container",
+        "PIP_CONFIG_FILE",
+        "auto_proxy",
+        "KUBERNETES_SERVICE_HOST",
+        "PYTHONPATH",
+    ]
 )
-VALUES = st.text(max_size=80) | st.binary(max_size=40).map(lambda data: data.decode("utf-8", "surrogateescape")) | st.sampled_from(["\0", "~", "~nobody/x", "$HOME/$", "/", ".", "http://u:p@h", "x" * 100_000, "${", "/dev/zero", "/proc/self/mem"])
+VALUES = (
+    st.text(max_size=80)
+    | st.binary(max_size=40).map(lambda data: data.decode("utf-8", "surrogateescape"))
+    | st.sampled_from(["\0", "~", "~nobody/x", "$HOME/$", "/", ".", "http://u:p@h", "x" * 100_000, "${", "/dev/zero", "/proc/self/mem"])
+)
 
 
 @pytest.fixture(scope="module")
@@ -427,11 +579,14 @@ def test_no_environment_is_too_odd(empty: Path, variables: dict[str, str]) -> No
     """Whatever is set, an environment comes out that can be written as JSON, printable throughout."""
     seen, secrets = environment.read(variables, home=empty, root=str(empty))
     assert decode(Environment, encode(seen)) == seen
-    assert "\x1b" not in repr(encode(seen)) and repr(secrets).isprintable()
+    assert "\x1b" not in repr(encode(seen))
+    assert repr(secrets).isprintable()
 
 
 @settings(max_examples=200, deadline=None)
-@given(password=st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=24), scheme=st.sampled_from(["http://", "", "socks5://"]))
+@given(
+    password=st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=24), scheme=st.sampled_from(["http://", "", "socks5://"])
+)
 def test_no_password_of_any_shape_shows(password: str, scheme: str) -> None:
     """The value as set may be broken in any way; what comes before its last @ is shown nowhere."""
     found: ProxySetting = setting("https_proxy", f"{scheme}me:{password}@proxy.test:3128")
@@ -440,7 +595,12 @@ def test_no_password_of_any_shape_shows(password: str, scheme: str) -> None:
 
 def test_a_megabyte(tmp_path: Path) -> None:
     """Bounded in every field."""
-    seen = read(tmp_path, dict.fromkeys(("https_proxy", "NO_PROXY", "SSL_CERT_FILE", "HF_ENDPOINT", "HF_TOKEN", "HF_HOME", "HF_HUB_OFFLINE", "HF_HUB_ETAG_TIMEOUT"), "x" * 1_000_000))
+    seen = read(
+        tmp_path,
+        dict.fromkeys(
+            ("https_proxy", "NO_PROXY", "SSL_CERT_FILE", "HF_ENDPOINT", "HF_TOKEN", "HF_HOME", "HF_HUB_OFFLINE", "HF_HUB_ETAG_TIMEOUT"), "x" * 1_000_000
+        ),
+    )
     assert len(repr(encode(dataclass_without_packages(seen)))) < 60_000
 
 

@@ -11,7 +11,20 @@ from hypothesis import strategies as st
 from diagnostics.facts import hosts
 
 
-@pytest.mark.parametrize(("host", "known"), [("huggingface.co", True), ("HuggingFace.co.", True), ("cdn-lfs-us-1.hf.co", True), ("cas-server.xethub.hf.co", True), ("download.pytorch.org", True), ("huggingface.co.evil.test", False), ("nothf.co", False), ("hub.corp.test", False), ("", False)])
+@pytest.mark.parametrize(
+    ("host", "known"),
+    [
+        ("huggingface.co", True),
+        ("HuggingFace.co.", True),
+        ("cdn-lfs-us-1.hf.co", True),
+        ("cas-server.xethub.hf.co", True),
+        ("download.pytorch.org", True),
+        ("huggingface.co.evil.test", False),
+        ("nothf.co", False),
+        ("hub.corp.test", False),
+        ("", False),
+    ],
+)
 def test_known_hosts(host: str, known: bool) -> None:
     """A name is known whole or by its end at a dot."""
     assert hosts.is_known_public(host) is known
@@ -39,7 +52,20 @@ def test_inspection_products(issuer: str, product: str) -> None:
     assert hosts.inspection_product(issuer) == product
 
 
-@pytest.mark.parametrize(("organisation", "public"), [("Let's Encrypt", True), ("DigiCert Inc", True), ("Google Trust Services LLC", True), ("Amazon", True), ("Sectigo Limited", True), ("Initech", False), ("Amazonia Corp", False), ("", False), ("Zscaler Inc.", False)])
+@pytest.mark.parametrize(
+    ("organisation", "public"),
+    [
+        ("Let's Encrypt", True),
+        ("DigiCert Inc", True),
+        ("Google Trust Services LLC", True),
+        ("Amazon", True),
+        ("Sectigo Limited", True),
+        ("Initech", False),
+        ("Amazonia Corp", False),
+        ("", False),
+        ("Zscaler Inc.", False),
+    ],
+)
 def test_public_authorities(organisation: str, public: bool) -> None:
     """Whole words count: a company may begin alike."""
     assert hosts.public_authority(organisation) is public
@@ -51,7 +77,13 @@ def test_no_inspection_product_is_a_public_authority() -> None:
 
 @pytest.mark.parametrize(
     ("host", "names", "own"),
-    [("huggingface.co", ["X-Request-Id", "Date"], True), ("huggingface.co", ["Server", "Date"], False), ("openaipublic.blob.core.windows.net", ["x-ms-request-id"], True), ("github.com", ["content-type"], False), ("hub.corp.test", ["date"], True)],
+    [
+        ("huggingface.co", ["X-Request-Id", "Date"], True),
+        ("huggingface.co", ["Server", "Date"], False),
+        ("openaipublic.blob.core.windows.net", ["x-ms-request-id"], True),
+        ("github.com", ["content-type"], False),
+        ("hub.corp.test", ["date"], True),
+    ],
 )
 def test_headers_of_the_origin(host: str, names: list[str], own: bool) -> None:
     """An answer without what the host always sends is somebody else's; of an unknown host nothing is held against it."""
@@ -78,7 +110,8 @@ def test_filters(headers: dict[str, str], title: str, product: str) -> None:
 @given(text=st.text(max_size=300), headers=st.dictionaries(st.sampled_from(["server", "Via", "x"]), st.text(max_size=100)))
 def test_any_text_can_be_asked(text: str, headers: dict[str, str]) -> None:
     assert isinstance(hosts.inspection_product(text) + hosts.filter_product(headers, text), str)
-    assert hosts.public_authority(text) in (True, False) and hosts.is_known_public(text) in (True, False)
+    assert hosts.public_authority(text) in (True, False)
+    assert hosts.is_known_public(text) in (True, False)
 
 
 def test_a_long_text_costs_no_time() -> None:
@@ -90,5 +123,7 @@ def test_a_long_text_costs_no_time() -> None:
 
 
 def test_purpose_and_near_misses() -> None:
-    assert hosts.purpose("huggingface.co") and hosts.purpose("nobody.test") == ""
-    assert "huggingface.co" in hosts.known_hosts() and not any("*" in name for name in hosts.known_hosts())
+    assert hosts.purpose("huggingface.co")
+    assert hosts.purpose("nobody.test") == ""
+    assert "huggingface.co" in hosts.known_hosts()
+    assert not any("*" in name for name in hosts.known_hosts())

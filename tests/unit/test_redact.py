@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from diagnostics import redact
 from diagnostics.redact import Secrets
 
+UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 PASSWORD = "p@ss:w/rd#1?x"
 
 
@@ -39,12 +40,17 @@ def test_a_url_keeps_what_is_no_secret(value: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http://", "https://", "", "socks5h://"])
-@pytest.mark.parametrize("password", ["s3cr3t-w0rd", PASSWORD, "s3cr/t-w0rd", "s3c#rt-w0rd", "s3c?rt-w0rd", "@s3crt-w0rd@", "12/s3crt-w0rd", "12#s3crt-w0rd", "12?s3crt-w0rd"])
+@pytest.mark.parametrize(
+    "password", ["s3cr3t-w0rd", PASSWORD, "s3cr/t-w0rd", "s3c#rt-w0rd", "s3c?rt-w0rd", "@s3crt-w0rd@", "12/s3crt-w0rd", "12#s3crt-w0rd", "12?s3crt-w0rd"]
+)
 def test_a_password_is_hidden_however_it_is_written(scheme: str, password: str) -> None:
     """An unescaped / ? # or @ in a password moves the borders of the URL, and still nothing of it shows."""
     for tail in ("", "/path", "/path?query=1"):
         shown = redact.url(f"{scheme}user:{password}@proxy.test:3128{tail}")
-        assert "w0rd" not in shown and "s3c" not in shown and "rd#1" not in shown and "ss:w" not in shown
+        assert "w0rd" not in shown
+        assert "s3c" not in shown
+        assert "rd#1" not in shown
+        assert "ss:w" not in shown
 
 
 def test_a_password_without_its_at_sign_is_hidden() -> None:
@@ -56,22 +62,26 @@ def test_a_password_without_its_at_sign_is_hidden() -> None:
 def test_any_text_becomes_printable(text: str) -> None:
     """One line, no control, formatting or surrogate characters, whatever came in."""
     for shown in (redact.plain(text), redact.url(text), redact.path(text), Secrets().clean(text)):
-        assert all(unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"} for char in shown)
+        assert all(unicodedata.category(char) not in UNSAFE for char in shown)
         assert len(shown) <= 1000
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_become_printable(data: bytes) -> None:
-    assert redact.plain(data).isprintable() and Secrets().clean(data).isprintable()
+    for shown in (redact.plain(data), Secrets().clean(data)):
+        assert all(unicodedata.category(char) not in UNSAFE for char in shown)
 
 
 def test_length_is_bounded() -> None:
     """A megabyte becomes a line that says it was cut."""
-    assert len(redact.plain("x" * 1_000_000)) == redact.LIMIT and redact.plain("x" * 1_000_000).endswith("…")
+    assert len(redact.plain("x" * 1_000_000)) == redact.LIMIT
+    assert redact.plain("x" * 1_000_000).endswith("…")
     assert len(Secrets().clean(b"x" * 1_000_000)) == redact.LIMIT
 
 
-@pytest.mark.parametrize("text", ["a:" * 16000, "x:y@" * 6000, "http://" * 3000, "hf_" * 9000, "basic " * 5000, "https://a" * 3000 + "?", "a" * 30000 + "@?", "a:b" * 10000 + "@c"])
+@pytest.mark.parametrize(
+    "text", ["a:" * 16000, "x:y@" * 6000, "http://" * 3000, "hf_" * 9000, "basic " * 5000, "https://a" * 3000 + "?", "a" * 30000 + "@?", "a:b" * 10000 + "@c"]
+)
 def test_hostile_text_costs_no_time(text: str) -> None:
     """No text makes the patterns backtrack: a megabyte page from a server must not stop the survey."""
     started = time.perf_counter()
@@ -81,7 +91,16 @@ def test_hostile_text_costs_no_time(text: str) -> None:
     assert time.perf_counter() - started < 2
 
 
-@pytest.mark.parametrize("text", ["hf_AbCdEfGhIjKlMnOpQrStUvWxYz012345", "Authorization: Bearer abc.def-ghi_jkl", "Proxy-Authorization: Basic dXNlcjpwYXNzd29yZA==", "ghp_0123456789abcdefghij", "NTLM TlRMTVNTUAACAAAA"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hf_AbCdEfGhIjKlMnOpQrStUvWxYz012345",
+        "Authorization: Bearer abc.def-ghi_jkl",
+        "Proxy-Authorization: Basic dXNlcjpwYXNzd29yZA==",
+        "ghp_0123456789abcdefghij",
+        "NTLM TlRMTVNTUAACAAAA",
+    ],
+)
 def test_credentials_are_recognised_by_their_form(text: str) -> None:
     """A token that nobody told us of is hidden too."""
     assert redact.HIDDEN in Secrets().clean(f"said {text} there")
@@ -92,7 +111,10 @@ def test_what_is_no_credential_stays(text: str) -> None:
     assert Secrets().clean(text) == text
 
 
-@pytest.mark.parametrize("text", ["(Caused by ProxyError('http://me:secret@h:1'))", "see https://h.test/x?sig=a@secret", "via me:secret@proxy.test", "url=https://me:s@secret@h.test/x,"])
+@pytest.mark.parametrize(
+    "text",
+    ["(Caused by ProxyError('http://me:secret@h:1'))", "see https://h.test/x?sig=a@secret", "via me:secret@proxy.test", "url=https://me:s@secret@h.test/x,"],
+)
 def test_credentials_in_running_text_are_hidden(text: str) -> None:
     assert "secret" not in Secrets().clean(text)
 
@@ -124,7 +146,8 @@ def test_a_cut_does_not_uncover_a_secret(secret: str, times: int, pad: int) -> N
 def test_secrets_show_nothing_of_themselves() -> None:
     """repr, str and pickling aside: no text in the representation."""
     secrets = Secrets(token="hf_tokentoken1", proxies={"https_proxy": "http://me:secret@h:1"}, urls=("https://h/x?sig=secret",), netrc={"h": "me:secret"})
-    assert "secret" not in repr(secrets) and "tokentoken" not in f"{secrets}"
+    assert "secret" not in repr(secrets)
+    assert "tokentoken" not in f"{secrets}"
 
 
 def test_a_redirects_query_can_be_learnt() -> None:
@@ -145,10 +168,12 @@ def test_headers_are_kept_by_name() -> None:
 def test_home_becomes_a_tilde(monkeypatch: pytest.MonkeyPatch) -> None:
     """The user's name in the home folder's path is not shown; another folder's is left alone."""
     monkeypatch.setenv("HOME", "/home/somebody")
-    assert redact.path("/home/somebody/x") == "~/x" and redact.path("/home/somebody") == "~"
+    assert redact.path("/home/somebody/x") == "~/x"
+    assert redact.path("/home/somebody") == "~"
     assert redact.path("/home/somebodyelse/x") == "/home/somebodyelse/x"
 
 
 def test_an_address_in_place_of_a_path_is_treated_as_one() -> None:
     """A proxy's URL in SSL_CERT_FILE, say."""
-    assert "secret" not in redact.path("http://me:secret@proxy.test:3128") and "hf_" not in redact.path("/x/hf_AbCdEfGhIjKlMnOp1234")
+    assert "secret" not in redact.path("http://me:secret@proxy.test:3128")
+    assert "hf_" not in redact.path("/x/hf_AbCdEfGhIjKlMnOp1234")

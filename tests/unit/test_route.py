@@ -34,7 +34,7 @@ def environment(variables: dict[str, str], *, socks: bool = True) -> Environment
 
 
 def way(family: str, variables: dict[str, str], scheme: str = "https", host: str = "hub.test", port: int = 0) -> str:
-    """"P" through the proxy, "-" direct, "!" unusable."""
+    """ "P" through the proxy, "-" direct, "!" unusable."""
     taken = route(facts(family), environment(variables), scheme, host, port or {"https": 443, "http": 80}[scheme])
     return {"proxy": "P", "direct": "-", "unusable": "!"}[taken.kind]
 
@@ -125,7 +125,10 @@ def test_forms_of_the_value(family: str, value: str, seen: str) -> None:
     assert way(family, {"https_proxy": value, "HTTPS_PROXY": value}) == seen
 
 
-@pytest.mark.parametrize(("family", "scheme", "port"), [("requests", "http", 80), ("curl", "http", 1080), ("git", "http", 1080), ("urllib", "http", 80), ("httpx2", "http", 80), ("wget", "http", 80)])
+@pytest.mark.parametrize(
+    ("family", "scheme", "port"),
+    [("requests", "http", 80), ("curl", "http", 1080), ("git", "http", 1080), ("urllib", "http", 80), ("httpx2", "http", 80), ("wget", "http", 80)],
+)
 def test_default_port(family: str, scheme: str, port: int) -> None:
     """A proxy without a port: 1080 for curl and git, 80 for the others."""
     assert route(facts(family), environment({"https_proxy": f"{scheme}://proxy.test"}), "https", "hub.test", 443).port == port
@@ -137,27 +140,34 @@ def test_how_an_https_proxy_is_spoken_to(family: str, spoken: str) -> None:
     assert route(facts(family), environment({"https_proxy": "https://proxy.test:3128"}), "https", "hub.test", 443).scheme == spoken
 
 
-@pytest.mark.parametrize(("family", "package"), [("requests", "PySocks"), ("huggingface_hub-0", "PySocks"), ("huggingface_hub-1", "socksio"), ("huggingface_hub-2", "socksio")])
+@pytest.mark.parametrize(
+    ("family", "package"), [("requests", "PySocks"), ("huggingface_hub-0", "PySocks"), ("huggingface_hub-1", "socksio"), ("huggingface_hub-2", "socksio")]
+)
 def test_socks_without_its_package(family: str, package: str) -> None:
     """A SOCKS proxy needs a package, which is named where it is missing; with it the way is open."""
     variables = {"https_proxy": "socks5h://127.0.0.1:1080"}
     taken = route(facts(family), environment(variables, socks=False), "https", "hub.test", 443)
-    assert taken.kind == "unusable" and isinstance(taken.problem, Problem)
-    assert taken.problem.code == "proxy-socks-unsupported" and package in taken.problem.detail
+    assert taken.kind == "unusable"
+    assert isinstance(taken.problem, Problem)
+    assert taken.problem.code == "proxy-socks-unsupported"
+    assert package in taken.problem.detail
     assert route(facts(family), environment(variables), "https", "hub.test", 443).kind == "proxy"
 
 
 def test_a_bad_value_of_another_scheme_ends_httpx() -> None:
     """httpx parses every proxy variable at the start; requests only the one it needs."""
     variables = {"https_proxy": P, "http_proxy": "http://127.0.0.1:abc"}
-    assert way("huggingface_hub-2", variables) == "!" and way("requests", variables) == "P"
+    assert way("huggingface_hub-2", variables) == "!"
+    assert way("requests", variables) == "P"
     assert way("huggingface_hub-2", variables | {"NO_PROXY": "a,*"}) == "-"
 
 
 def test_credentials_are_seen_and_hidden() -> None:
     """A route knows that credentials are sent, and shows none."""
     taken = route(facts("requests"), environment({"https_proxy": "http://me:S3cret%21@proxy.test:3128"}), "https", "hub.test", 443)
-    assert taken.credentials and taken.host == "proxy.test" and "S3cret" not in repr(taken)
+    assert taken.credentials
+    assert taken.host == "proxy.test"
+    assert "S3cret" not in repr(taken)
 
 
 # --- section 2: NO_PROXY ------------------------------------------------------------------------------------------------------
@@ -199,7 +209,9 @@ def test_no_proxy(entry: str, host: str, family: str, seen: str) -> None:
     assert way(family, variables, host=host, port=8443) == {"B": "-", "P": "P"}[seen]
 
 
-@pytest.mark.parametrize(("family", "seen"), [("requests", "-"), ("httpx", "P"), ("httpx2", "P"), ("urllib", "P"), ("aiohttp", "P"), ("curl", "-"), ("git", "P"), ("pip", "-")])
+@pytest.mark.parametrize(
+    ("family", "seen"), [("requests", "-"), ("httpx", "P"), ("httpx2", "P"), ("urllib", "P"), ("aiohttp", "P"), ("curl", "-"), ("git", "P"), ("pip", "-")]
+)
 def test_empty_lower_case_no_proxy(family: str, seen: str) -> None:
     """no_proxy="" hides NO_PROXY from all but requests, pip and curl."""
     assert way(family, {"https_proxy": P, "no_proxy": "", "NO_PROXY": "hub.test"}) == seen
@@ -216,7 +228,10 @@ def test_wget_reads_lower_case_only(name: str, seen: str) -> None:
     assert way("wget", {"https_proxy": P, name: "hub.test"}) == seen
 
 
-@pytest.mark.parametrize(("entry", "host", "seen"), [("hub.test", "hub.test", "-"), (".test", "hub.test", "-"), ("*", "hub.test", "-"), ("*.test", "hub.test", "P"), ("10.0.0.0/8", "10.1.2.3", "-")])
+@pytest.mark.parametrize(
+    ("entry", "host", "seen"),
+    [("hub.test", "hub.test", "-"), (".test", "hub.test", "-"), ("*", "hub.test", "-"), ("*.test", "hub.test", "P"), ("10.0.0.0/8", "10.1.2.3", "-")],
+)
 def test_no_proxy_of_hf_xet(entry: str, host: str, seen: str) -> None:
     assert way("hf_xet", {"HTTPS_PROXY": P, "NO_PROXY": entry}, host=host) == seen
 
@@ -231,8 +246,12 @@ def test_entries_that_end_httpx(entry: str) -> None:
     """httpx 0.28 and huggingface_hub 1.x end at these; their successors skip them."""
     variables = {"https_proxy": P, "NO_PROXY": entry}
     taken = route(facts("huggingface_hub-1"), environment(variables), "https", "hub.test", 443)
-    assert taken.kind == "unusable" and isinstance(taken.problem, Problem) and taken.problem.code == "no-proxy-invalid" and taken.variable == "NO_PROXY"
-    assert way("huggingface_hub-2", variables) == "P" and way("requests", variables) == "P"
+    assert taken.kind == "unusable"
+    assert isinstance(taken.problem, Problem)
+    assert taken.problem.code == "no-proxy-invalid"
+    assert taken.variable == "NO_PROXY"
+    assert way("huggingface_hub-2", variables) == "P"
+    assert way("requests", variables) == "P"
 
 
 @pytest.mark.parametrize("entry", ["::1", "127.0.0.1,localhost,.corp.test", "hub.test:8443", "10.0.0.0/8", "https://hub.test:8443", "*"])
@@ -273,10 +292,40 @@ def test_variables_not_read(family: str, variables: dict[str, str], unread: list
 
 NAMES = st.sampled_from(["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "Https_Proxy", "REQUEST_METHOD"])
 ENTRIES = st.sampled_from(
-    ["hub.test", ".hub.test", "*.hub.test", "hub.test:8443", "www.hub.test", "test", "*", "127.0.0.1", "127.0.0.0/8", "10.0.0.0/8", "::1", "[::1]", "fd00::/8", "hub.test.", "localhost", "HUB.TEST", "https://hub.test", "hub.test:443", "", " ", "127.0.0.1:8443", "a b"]
+    [
+        "hub.test",
+        ".hub.test",
+        "*.hub.test",
+        "hub.test:8443",
+        "www.hub.test",
+        "test",
+        "*",
+        "127.0.0.1",
+        "127.0.0.0/8",
+        "10.0.0.0/8",
+        "::1",
+        "[::1]",
+        "fd00::/8",
+        "hub.test.",
+        "localhost",
+        "HUB.TEST",
+        "https://hub.test",
+        "hub.test:443",
+        "",
+        " ",
+        "127.0.0.1:8443",
+        "a b",
+    ]
 )
-VARIABLES = st.tuples(st.dictionaries(NAMES, st.sampled_from(["", P, OTHER])), st.dictionaries(st.sampled_from(["no_proxy", "NO_PROXY"]), st.lists(ENTRIES, max_size=4).map(",".join))).map(lambda pair: pair[0] | pair[1])
-PLACES = st.tuples(st.sampled_from(["http", "https"]), st.sampled_from(["hub.test", "www.hub.test", "nothub.test", "127.0.0.1", "10.1.2.3", "::1", "fd00::2"]), st.sampled_from([0, 8443]))
+VARIABLES = st.tuples(
+    st.dictionaries(NAMES, st.sampled_from(["", P, OTHER])),
+    st.dictionaries(st.sampled_from(["no_proxy", "NO_PROXY"]), st.lists(ENTRIES, max_size=4).map(",".join)),
+).map(lambda pair: pair[0] | pair[1])
+PLACES = st.tuples(
+    st.sampled_from(["http", "https"]),
+    st.sampled_from(["hub.test", "www.hub.test", "nothub.test", "127.0.0.1", "10.1.2.3", "::1", "fd00::2"]),
+    st.sampled_from([0, 8443]),
+)
 
 
 def address(scheme: str, host: str, port: int) -> str:

@@ -1,0 +1,61 @@
+"""``junit.xml`` in pytest's own xunit2 shape: cause, evidence and remedy inside ``<failure>``, because every consumer shows that."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+from diagnostics.case import CheckResult, Report
+from diagnostics.render.failure import failure_text, message
+
+# Characters that XML 1.0 does not allow (§2.2), written as pytest writes them.
+_ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def text(report: Report) -> str:
+    results = report.judgement.results
+    count = {outcome: sum(result.outcome == outcome for result in results) for outcome in ("failed", "error", "blocked", "skipped")}
+    suite = ElementTree.Element(
+        "testsuite",
+        name="diagnostics",
+        errors=str(count["error"]),
+        failures=str(count["failed"]),
+        skipped=str(count["blocked"] + count["skipped"]),
+        tests=str(len(results)),
+        time=f"{report.case.seconds:.3f}",
+        timestamp=report.case.started.rstrip("Z"),
+        hostname="localhost",
+    )
+    for result in results:
+        suite.append(_case(result, report))
+    root = ElementTree.Element("testsuites", name="pytest-diagnostics")
+    root.append(suite)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode")
+
+
+def _case(result: CheckResult, report: Report) -> ElementTree.Element:
+    subject, _, name = result.check.partition("/")
+    case = ElementTree.Element("testcase", classname=f"diagnostics.{subject}", name=name, time=f"{result.seconds:.3f}")
+    if result.outcome == "failed":
+        _say(case, "failure", message(result, report.judgement), failure_text(result, report.judgement))
+    elif result.outcome == "error":
+        _say(case, "error", "a bug of pytest-diagnostics", result.reason)
+    elif result.outcome in ("blocked", "skipped"):
+        blocked = f"blocked by {result.blocked_by}: " if isinstance(result.blocked_by, str) else ""
+        _say(case, "skipped", blocked + result.reason, result.question)
+    elif result.outcome == "warned":
+        _say(case, "system-out", "", "warning: " + failure_text(result, report.judgement))
+    return case
+
+
+def _say(case: ElementTree.Element, tag: str, short: str, long: str) -> None:
+    element = ElementTree.SubElement(case, tag)
+    if short:
+        element.set("message", legal(short))
+    if tag == "skipped":
+        element.set("type", "pytest.skip")
+    element.text = legal(long)
+
+
+def legal(value: str) -> str:
+    return _ILLEGAL.sub(lambda match: f"#x{ord(match[0]):02X}", value)

@@ -1,0 +1,159 @@
+"""One diagnostic run: look once, judge once, write what is known, whatever ended it."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import pytest
+
+from diagnostics import options, redact
+from diagnostics.case import CheckResult, Judgement, Report
+from diagnostics.diagnosis import Check
+from diagnostics.waivers import apply_waivers
+
+if TYPE_CHECKING:
+    from diagnostics.probes.survey import Survey
+
+FREE = frozenset({"target", "environment"})  # records that need no probe
+EXIT = {"healthy": 0, "degraded": 0, "broken": 1, "unverified": 5}
+
+
+class Run:
+    """What was asked, seen, judged and written."""
+
+    def __init__(self, chosen: options.Options, stdout: TextIO | None = None) -> None:
+        self.options, self.stdout = chosen, stdout
+        self.report: Report | None = None
+        self.interrupted = ""  # by what
+        self.written: dict[str, str] = {}  # kind of report → where it is
+        self.unwritten: list[str] = []  # what could not be written, and why
+        self.restore: Callable[[], object] = lambda: None  # gives back what the run took over (a signal handler)
+        self._survey: Survey | None = None
+        self._checks: list[str] = []
+        self._bug = ""
+        self._bug_told = False
+
+    # --- look and judge ---
+
+    def look(self, checks: list[Check], progress: Callable[[str], None] | None) -> None:
+        """Survey what these checks need, then judge. An interrupt passes through; a bug of ours is kept for the items to tell."""
+        with _quiet():
+            from diagnostics.probes.survey import prepare
+
+            chosen, self._checks = self.options, [check.id for check in checks]
+            wanted = frozenset(name for check in checks for name in check.needs) - FREE
+            try:
+                survey = prepare(
+                    chosen.spec, files=chosen.files, timeout=chosen.timeout, digests=chosen.digests, python=chosen.python, wanted=wanted, progress=progress
+                )
+            except ValueError as error:  # demo:FAULT that does not exist
+                raise pytest.UsageError(redact.plain(str(error))) from None
+            self._survey = survey
+            try:
+                call = pytest.CallInfo.from_call(survey.run, "setup", reraise=(KeyboardInterrupt, SystemExit, pytest.exit.Exception))
+            finally:
+                survey.stop()
+            if call.excinfo is not None:
+                self._bug = _clean_lines(survey, str(call.excinfo.getrepr(style="native")))
+            self._judge()
+
+    def _judge(self) -> None:
+        from diagnostics import report
+        from diagnostics.diagnosis import judge
+        from diagnostics.render.anonymize import anonymize
+
+        assert self._survey is not None
+        case = self._survey.case()
+        judgement = apply_waivers(judge(case, self._checks), self.options.waivers, datetime.date.today())
+        self.report = report.build(case, judgement, self.interrupted or ("a bug of ours" if self._bug else ""))
+        if self.options.anonymize:
+            self.report = anonymize(self.report)
+
+    # --- for the items ---
+
+    def result(self, check: str) -> CheckResult | None:
+        return next((result for result in self.report.judgement.results if result.check == check), None) if self.report else None
+
+    def text(self, result: CheckResult) -> str:
+        from diagnostics.render.failure import failure_text
+
+        return failure_text(result, self.report.judgement if self.report else Judgement(diagnoses=(), results=(), verdict="unverified"))
+
+    def bug(self) -> str:
+        """The traceback of a survey that broke, once; then a word."""
+        told, self._bug_told = self._bug_told, bool(self._bug)
+        return "the survey broke: see the first error" if self._bug and told else self._bug
+
+    # --- speak ---
+
+    def finish(self, here: Path) -> None:
+        """Judge what is known, if that was not possible before, and write it."""
+        with _quiet():
+            if self.report is None and self._survey is not None:
+                self._judge()
+            if self.report is not None:
+                self._write(self.report, here)
+
+    def exit_code(self, before: int) -> int:
+        """0 healthy or warnings only, 1 broken (or the user's own tests failed), 3 a bug of ours, 5 nothing verified; what pytest says of itself stays."""
+        if self.report is None or before in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR):
+            return before
+        judgement = self.report.judgement
+        if self._bug or any(result.outcome == "error" for result in judgement.results):
+            return 3
+        theirs = before == pytest.ExitCode.TESTS_FAILED and not any(result.outcome == "failed" for result in judgement.results)
+        return 1 if theirs else EXIT[judgement.verdict]
+
+    def _write(self, report: Report, here: Path) -> None:
+        from diagnostics.environment.process import continuous_integration
+        from diagnostics.render import github, write_all
+        from diagnostics.render import json as json_renderer
+
+        with self._noting("no report"):
+            self.written = {kind: redact.path(path) for kind, path in write_all(report, list(self._folders(here))).items()}
+        if self.stdout is not None or self.options.json:
+            with self._noting("no JSON document"):
+                document = json_renderer.text(report) + "\n"
+                if self.stdout is not None:
+                    self.stdout.write(document)
+                    self.stdout.close()
+                else:
+                    (here / self.options.json).write_text(document, encoding="utf-8")
+        _, summary = continuous_integration()
+        if summary:
+            with self._noting("no step summary"), open(summary, "a", encoding="utf-8") as file:
+                file.write(github.step_summary(report))
+
+    @contextlib.contextmanager
+    def _noting(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.unwritten.append(f"{what} could be written: {error.strerror or redact.plain(str(error))}")
+
+    def _folders(self, here: Path) -> Iterator[Path]:
+        """Where the report may go, best first."""
+        if self.options.report:
+            yield here / Path(self.options.report).expanduser()
+        yield here / "reports"
+        with contextlib.suppress(OSError):  # no folder for temporary files at all
+            yield Path(tempfile.gettempdir()) / "pytest-diagnostics"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Warnings of what we use are not the user's, who may have made every warning an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _clean_lines(survey: Survey, text: str) -> str:
+    """A traceback that shows no credential: the message of an exception may hold a URL."""
+    return "\n".join(survey.secrets.clean(line, 500) for line in text.splitlines())

@@ -1,0 +1,234 @@
+"""Digests: against every source there is, in time, and interruptible."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from diagnostics.case import ABSENT, Case, Digests, Environment, Files, Listing, Published, Target, Unseen
+from diagnostics.diagnosis import diagnose
+from diagnostics.probes import checksums
+from diagnostics.probes.checksums import see_digests
+from diagnostics.probes.files import see_files
+from tests.unit.files_made import COMMIT, cached, folder_target, git_sha1, hub_target, listing_of, model, noise, safetensors, seen_cached, tiny
+
+HOUR = 3600.0
+
+
+def digests_of(target: Target, files: Files | Unseen, listing: Listing | Unseen = ABSENT, environment: Environment | None = None, **options: object) -> Digests:
+    settings = {"mode": "all", "seconds": HOUR} | options
+    found = see_digests(target, environment or Environment(), listing, files, **settings)  # type: ignore[arg-type]
+    assert isinstance(found, Digests)
+    return found
+
+
+def in_cache(hub: Path, listing: Listing | Unseen = ABSENT, **options: object) -> Digests:
+    return digests_of(hub_target(), seen_cached(hub, listing), listing, Environment(caches={"hub": str(hub)}), **options)
+
+
+def wrong(digests: Digests) -> list[str]:
+    return [digest.path for digest in digests.checked if digest.actual != digest.expected]
+
+
+def in_folder(folder: Path) -> Digests:
+    target = folder_target(folder)
+    return digests_of(target, see_files(target, Environment(), ABSENT))
+
+
+@pytest.mark.parametrize("tree", [True, False])
+def test_a_cache_verifies_itself_offline(tmp_path: Path, tree: bool) -> None:
+    """By trees/<commit>.json, and without it by the blobs' names: sha256 and git's sha1."""
+    contents = tiny()
+    folder = cached(tmp_path, contents, tree=tree)
+    digests = in_cache(tmp_path)
+    assert {digest.path: digest.algorithm for digest in digests.checked} == {
+        "config.json": "git-sha1",
+        "tokenizer.json": "git-sha1",
+        "model.safetensors": "sha256",
+    }
+    assert wrong(digests) == [] and digests.unpublished == ()
+    blob = (folder / "snapshots" / COMMIT / "model.safetensors").resolve()
+    flipped = bytearray(contents["model.safetensors"])
+    flipped[-1] ^= 1
+    blob.write_bytes(flipped)
+    assert wrong(in_cache(tmp_path)) == ["model.safetensors"]
+
+
+def test_against_the_hubs_list(tmp_path: Path) -> None:
+    """The hub's own digests come before the cache's memory."""
+    contents = tiny()
+    cached(tmp_path, contents)
+    assert {digest.source for digest in in_cache(tmp_path, listing_of(contents)).checked} == {"hub listing"}
+    other = listing_of(contents | {"model.safetensors": safetensors({"a": 10_000})})
+    assert wrong(in_cache(tmp_path, other)) == ["model.safetensors"]
+
+
+def test_a_flipped_byte_is_one_root_with_one_remedy(tmp_path: Path) -> None:
+    """Same size, other bytes: nothing but the digest tells, and it is said."""
+    contents = tiny()
+    folder = cached(tmp_path, contents)
+    flipped = bytearray(contents["model.safetensors"])
+    flipped[-5] ^= 4
+    (folder / "snapshots" / COMMIT / "model.safetensors").resolve().write_bytes(flipped)
+    files = seen_cached(tmp_path)
+    found = diagnose(Case(target=hub_target(), files=files, digests=in_cache(tmp_path)))
+    assert [item.cause for item in found] == ["file-checksum-mismatch"]
+    assert "--force-download" in found[0].remedies[0].run and found[0].remedies[0].check.startswith("sha256sum ")
+
+
+def test_a_truncated_file_is_not_reported_twice(tmp_path: Path) -> None:
+    """The wrong digest of a file that is cut short stands under the cut."""
+    contents = tiny()
+    folder = cached(tmp_path, contents)
+    (folder / "snapshots" / COMMIT / "model.safetensors").resolve().write_bytes(contents["model.safetensors"][:-9])
+    found = diagnose(Case(target=hub_target(), files=seen_cached(tmp_path), digests=in_cache(tmp_path)))
+    assert [(item.cause, item.explains) for item in found] == [("file-truncated", ("file-checksum-mismatch",))]
+
+
+@pytest.mark.parametrize("form", ["{0}  model.safetensors\n", "{0} *./model.safetensors\n", "SHA256 (model.safetensors) = {0}\n"])
+def test_sums_beside_the_files(tmp_path: Path, form: str) -> None:
+    """SHA256SUMS in its three forms; right and wrong."""
+    folder = model(tmp_path / "m")
+    right = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    (folder / "SHA256SUMS").write_text(form.format(right))
+    assert [digest.source for digest in in_folder(folder).checked] == ["SHA256SUMS"] and wrong(in_folder(folder)) == []
+    (folder / "SHA256SUMS").write_text(form.format("0" * 64))
+    assert wrong(in_folder(folder)) == ["model.safetensors"]
+
+
+def test_a_digest_of_its_own_beside_a_file(tmp_path: Path) -> None:
+    """<file>.sha256, with or without the name in it; of a single file too."""
+    folder = model(tmp_path / "m")
+    right = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    (folder / "model.safetensors.sha256").write_text(right.upper() + "\n")
+    target = Target(spec="x", kind="file", paths=(str(folder / "model.safetensors"),))
+    digests = digests_of(target, see_files(target, Environment(), ABSENT))
+    assert [digest.actual for digest in digests.checked] == [right] and wrong(digests) == []
+
+
+def test_the_prefix_in_a_torch_hub_name(tmp_path: Path) -> None:
+    """resnet18-f37072fd.pth carries its digest's beginning."""
+    content = b"\x80\x02" + noise(300)
+    prefix = hashlib.sha256(content).hexdigest()[:8]
+    for name in (f"net-{prefix}.pth", "net-00000000.pth"):
+        (tmp_path / name).write_bytes(content)
+    right = Target(spec="x", kind="file", paths=(str(tmp_path / f"net-{prefix}.pth"),))
+    assert wrong(digests_of(right, see_files(right, Environment(), ABSENT))) == []
+    other = Target(spec="x", kind="file", paths=(str(tmp_path / "net-00000000.pth"),))
+    assert wrong(digests_of(other, see_files(other, Environment(), ABSENT))) == ["net-00000000.pth"]
+
+
+def test_the_specs_own_digest_comes_first(tmp_path: Path) -> None:
+    """#sha256= stands above a file beside."""
+    folder = model(tmp_path / "m")
+    (folder / "SHA256SUMS").write_text(f"{'0' * 64}  model.safetensors\n")
+    value = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    target = dataclasses.replace(folder_target(folder), published=(Published(path="model.safetensors", value=value, source="#sha256="),))
+    assert wrong(digests_of(target, see_files(target, Environment(), ABSENT))) == []
+
+
+def test_what_a_download_into_a_folder_noted(tmp_path: Path) -> None:
+    """hf download --local-dir leaves the etag; a file edited since is a person's own."""
+    folder = model(tmp_path / "m")
+    content = (folder / "config.json").read_bytes()
+    noted = folder / ".cache" / "huggingface" / "download" / "config.json.metadata"
+    noted.parent.mkdir(parents=True)
+    noted.write_text(f"{COMMIT}\n{git_sha1(content)}\n{time.time()}\n")
+    assert [digest.algorithm for digest in in_folder(folder).checked] == ["git-sha1"] and wrong(in_folder(folder)) == []
+    noted.write_text(f"{COMMIT}\n{git_sha1(content)}\n{time.time() - 100}\n")
+    assert in_folder(folder).checked == ()
+
+
+def test_one_blob_behind_two_names_is_hashed_once(tmp_path: Path) -> None:
+    """Both names get the verdict, the bytes count once."""
+    content = safetensors()
+    cached(
+        tmp_path,
+        {"config.json": tiny()["config.json"], "model.safetensors": content, "1_Dense/model.safetensors": content, "modules.json": b"[]"},
+        large=("model.safetensors", "1_Dense/model.safetensors"),
+    )
+    counted: list[int] = []
+    digests = in_cache(tmp_path, progress=lambda done, total: counted.append(total))
+    assert {digest.path for digest in digests.checked} >= {"model.safetensors", "1_Dense/model.safetensors"}
+    assert counted[-1] == len(content) + len(tiny()["config.json"]) + len(b"[]")
+
+
+def test_none_hashes_nothing_and_says_how_long_it_would_take(tmp_path: Path) -> None:
+    """--diagnose-digests none."""
+    cached(tmp_path, tiny())
+    digests = in_cache(tmp_path, mode="none")
+    assert digests.checked == () and len(digests.unverified) == 3 and digests.unverified_bytes > 0 and digests.seconds_left > 0
+
+
+def test_auto_ends_in_time_smallest_first(tmp_path: Path) -> None:
+    """No time at all: nothing large is begun, and what is left is named."""
+    cached(tmp_path, tiny())
+    digests = in_cache(tmp_path, mode="auto", seconds=0.0)
+    assert digests.checked == () and set(digests.unverified) == set(tiny())
+    assert len(in_cache(tmp_path, mode="auto", seconds=30.0).checked) == 3
+
+
+def test_a_stop_ends_it(tmp_path: Path) -> None:
+    """Ctrl-C: what is done stays, the rest is unverified."""
+    stop = threading.Event()
+    stop.set()
+    cached(tmp_path, tiny())
+    started = time.monotonic()
+    assert in_cache(tmp_path, stop=stop).checked == ()
+    assert time.monotonic() - started < 1.0
+
+
+def test_a_stop_in_the_middle_of_a_large_file(tmp_path: Path) -> None:
+    """It ends within a chunk, not at the file's end."""
+    with (tmp_path / "net-00000000.pth").open("wb") as file:
+        file.truncate(1 << 40)
+    stop = threading.Event()
+    target = Target(spec="x", kind="file", paths=(str(tmp_path / "net-00000000.pth"),))
+    files = see_files(target, Environment(), ABSENT)
+    started = time.monotonic()
+    digests = digests_of(target, files, stop=stop, progress=lambda done, total: stop.set())
+    assert digests.unverified == ("net-00000000.pth",) and time.monotonic() - started < 2.0
+
+
+def test_a_file_too_large_for_the_time_is_given_up_early(tmp_path: Path) -> None:
+    """auto: a terabyte in two seconds is hopeless after a fraction of one."""
+    with (tmp_path / "net-00000000.pth").open("wb") as file:
+        file.truncate(1 << 40)
+    target = Target(spec="x", kind="file", paths=(str(tmp_path / "net-00000000.pth"),))
+    started = time.monotonic()
+    digests = digests_of(target, see_files(target, Environment(), ABSENT), mode="auto", seconds=30.0)
+    assert digests.unverified and time.monotonic() - started < 2.0
+
+
+def test_a_file_that_goes_away_is_unverified(tmp_path: Path) -> None:
+    """Between the look and the hash it was removed: no verdict."""
+    folder = cached(tmp_path, tiny())
+    files = seen_cached(tmp_path)
+    (folder / "snapshots" / COMMIT / "config.json").resolve().unlink()
+    digests = digests_of(hub_target(), files, environment=Environment(caches={"hub": str(tmp_path)}))
+    assert digests.unverified == ("config.json",)
+
+
+def test_nothing_published_is_said(tmp_path: Path) -> None:
+    """A plain folder: there is nothing to compare with."""
+    digests = in_folder(model(tmp_path / "m"))
+    assert digests.checked == () and "model.safetensors" in digests.unpublished
+
+
+def test_without_files_there_is_nothing_to_verify() -> None:
+    """The reason is the files' own."""
+    reason = Unseen("absent", "no model was named")
+    assert see_digests(hub_target(), Environment(), ABSENT, reason, "auto", 10.0) is reason
+
+
+def test_every_core_takes_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several files, several threads, one verdict each."""
+    monkeypatch.setattr(checksums, "_cores", lambda: 4)
+    contents = {f"f{number}.json": b'{"n": %d}' % number for number in range(50)} | tiny()
+    cached(tmp_path, contents)
+    assert len(in_cache(tmp_path).checked) == 53 and wrong(in_cache(tmp_path)) == []

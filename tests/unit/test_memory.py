@@ -1,0 +1,238 @@
+"""Memory: the least of all ceilings, on trees as Linux lays them out, v1, v2, both, nested; and on this machine."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from diagnostics import codec
+from diagnostics.case import ABSENT, Case, Environment, Files, FileSeen, Listing, Memory, MemoryLimit, Platform, RemoteFile, Target, Unseen
+from diagnostics.diagnosis import diagnose
+from diagnostics.probes.memory import needed_memory, see_memory
+
+GB = 10**9
+MIB = 1 << 20
+V2 = "30 23 0:26 {root} /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
+V1 = "35 31 0:32 {root} /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n"
+
+
+def tree(root: Path, groups: str, mounts: str, files: dict[str, str | int], total_kb: int = 64_000_000, swap_kb: int = 0) -> Path:
+    """A fake /proc and /sys."""
+    (root / "proc/self").mkdir(parents=True)
+    (root / "proc/self/cgroup").write_text(groups)
+    (root / "proc/self/mountinfo").write_text("22 1 254:0 / / rw - ext4 /dev/vda rw\nbroken line\n" + mounts)
+    (root / "proc/meminfo").write_text(f"MemTotal:       {total_kb} kB\nMemFree:  1 kB\nMemAvailable:   {total_kb - 1_000_000} kB\nSwapFree: {swap_kb} kB\n")
+    for path, content in files.items():
+        place = root / "sys/fs/cgroup" / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(f"{content}\n")
+    return root
+
+
+def v2(folder: str, limit: str | int = "max", current: int = 0, inactive: int = 0, **more: str | int) -> dict[str, str | int]:
+    prefix = f"{folder}/" if folder else ""
+    return {f"{prefix}memory.max": limit, f"{prefix}memory.current": current, f"{prefix}memory.stat": f"anon 5\ninactive_file {inactive}\n"} | {
+        f"{prefix}memory.{name}": value for name, value in more.items()
+    }
+
+
+def v1(folder: str, limit: int = 9223372036854771712, usage: int = 0, inactive: int = 0, hierarchical: int = 9223372036854771712) -> dict[str, str | int]:
+    prefix = f"memory/{folder}/" if folder else "memory/"
+    stat = f"cache 1\nhierarchical_memory_limit {hierarchical}\ntotal_inactive_file {inactive}\n"
+    return {
+        f"{prefix}memory.limit_in_bytes": limit,
+        f"{prefix}memory.usage_in_bytes": usage,
+        f"{prefix}memory.stat": stat,
+        f"{prefix}memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 3",
+    }
+
+
+def cgroups(memory: Memory) -> dict[str, int]:
+    """Source → what can be had there."""
+    return {limit.source: limit.available_bytes for limit in memory.limits if limit.kind == "cgroup"}
+
+
+def test_without_a_limit_there_is_the_host_alone(tmp_path: Path) -> None:
+    """No cgroup, or only unlimited ones: the host's figures, no alarm."""
+    plain = see_memory(ABSENT, "", tree(tmp_path / "a", "", "", {}))
+    unlimited = see_memory(ABSENT, "", tree(tmp_path / "b", "0::/x\n4:memory:/y\n", V2.format(root="/") + V1.format(root="/"), v2("x") | v1("y")))
+    assert cgroups(plain) == cgroups(unlimited) == {}
+    assert plain.total_bytes == 64_000_000 * 1024 and plain.available_bytes == 63_000_000 * 1024 and plain.oom_kills is ABSENT
+
+
+def test_a_container_of_v2(tmp_path: Path) -> None:
+    """memory.max less what is in use, but for page cache that can be dropped."""
+    root = tree(tmp_path, "0::/\n", V2.format(root="/"), v2("", 2000 * MIB, 900 * MIB, 400 * MIB, events="low 0\noom 2\noom_kill 2"))
+    memory = see_memory(ABSENT, "", root)
+    assert cgroups(memory) == {"cgroup v2 / memory.max": 1500 * MIB} and memory.oom_kills == 2
+
+
+def test_the_least_of_nested_groups(tmp_path: Path) -> None:
+    """A limit on an ancestor holds though the own group has none (Slurm, systemd, no cgroup namespace)."""
+    files = (
+        v2("")
+        | v2("slurm/job", 1500 * MIB, 500 * MIB)
+        | v2("slurm/job/step/task", "max", 100 * MIB)
+        | v2("slurm/job/step", 3000 * MIB, 100 * MIB)
+        | v2("slurm")
+    )
+    memory = see_memory(ABSENT, "", tree(tmp_path, "0::/slurm/job/step/task\n", V2.format(root="/"), files))
+    assert cgroups(memory) == {"cgroup v2 /slurm/job/step memory.max": 2900 * MIB, "cgroup v2 /slurm/job memory.max": 1000 * MIB}
+
+
+def test_memory_high_counts_and_swap_helps_against_max_only(tmp_path: Path) -> None:
+    """Above memory.high the process crawls; memory.max may be passed with swap, as far as swap.max and the host allow."""
+    files = v2("g", 1000 * MIB, 0, 0, high=600 * MIB) | {"g/memory.swap.max": 500 * MIB, "g/memory.swap.current": 100 * MIB}
+    memory = see_memory(ABSENT, "", tree(tmp_path, "0::/g\n", V2.format(root="/"), files, swap_kb=10_000_000))
+    assert cgroups(memory) == {"cgroup v2 /g memory.max": 1400 * MIB, "cgroup v2 /g memory.high": 600 * MIB}
+
+
+def test_a_container_of_v1_whose_path_is_the_hosts(tmp_path: Path) -> None:
+    """Docker without a namespace: the mount's root is what the path begins with."""
+    root = tree(tmp_path, "4:memory:/docker/abc\n", V1.format(root="/docker/abc"), v1("", 300 * MIB, 100 * MIB, 50 * MIB))
+    memory = see_memory(ABSENT, "", root)
+    assert cgroups(memory) == {"cgroup v1 / memory.limit_in_bytes": 250 * MIB} and memory.oom_kills == 3
+
+
+def test_a_v1_limit_that_is_set_above_what_is_mounted(tmp_path: Path) -> None:
+    """hierarchical_memory_limit knows of an ancestor that is not visible here."""
+    memory = see_memory(ABSENT, "", tree(tmp_path, "4:memory:/pod/c\n", V1.format(root="/pod/c"), v1("", usage=10 * MIB, hierarchical=400 * MIB)))
+    assert cgroups(memory) == {"cgroup v1 above / hierarchical_memory_limit": 390 * MIB}
+
+
+def test_a_hybrid_machine(tmp_path: Path) -> None:
+    """v2 is mounted without the memory controller: v1 has the limit."""
+    files = v1("batch", 700 * MIB, 100 * MIB) | v1("") | {"unified/cgroup.procs": "1"}
+    mounts = V1.format(root="/") + "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
+    memory = see_memory(ABSENT, "", tree(tmp_path, "4:memory:/batch\n0::/batch\n", mounts, files))
+    assert cgroups(memory) == {"cgroup v1 /batch memory.limit_in_bytes": 600 * MIB}
+
+
+@pytest.mark.parametrize("content", ["", "garbage", "-5", "9" * 400, "\x00\xff", "1e9"])
+def test_control_files_of_any_shape(tmp_path: Path, content: str) -> None:
+    """What cannot be read as a number is no limit."""
+    memory = see_memory(ABSENT, "", tree(tmp_path, "0::/g\nxx\n:::\n", V2.format(root="/"), {"g/memory.max": content, "g/memory.current": content}))
+    assert cgroups(memory) == {}
+
+
+@pytest.mark.parametrize("path", ["/../../other", "/not/there", "/g\\040x"])
+def test_paths_that_are_not_here_mean_the_mount(tmp_path: Path, path: str) -> None:
+    """A group outside of the namespace: the mount point itself is what is above us."""
+    memory = see_memory(ABSENT, "", tree(tmp_path, f"0::{path}\n", V2.format(root="/"), v2("", 100 * MIB)))
+    assert cgroups(memory) == {"cgroup v2 / memory.max": 100 * MIB}
+
+
+def test_a_limit_above_the_machine_is_none(tmp_path: Path) -> None:
+    """A container with 1 TB on a machine with 64 GB."""
+    assert cgroups(see_memory(ABSENT, "", tree(tmp_path, "0::/\n", V2.format(root="/"), v2("", 10**12)))) == {}
+
+
+def test_accelerators_are_noted(tmp_path: Path) -> None:
+    """Device files, no driver asked."""
+    root = tree(tmp_path, "", "", {})
+    (root / "dev").mkdir()
+    for name in ("nvidia0", "nvidiactl", "kfd", "null"):
+        (root / "dev" / name).touch()
+    assert see_memory(ABSENT, "", root).accelerators == ("/dev/kfd", "/dev/nvidia0")
+
+
+def test_this_machine_is_healthy() -> None:
+    """The real thing: figures that make sense, and JSON both ways."""
+    memory = see_memory(1, "one byte")
+    assert 0 < memory.available_bytes <= memory.total_bytes and all(limit.available_bytes > 0 for limit in memory.limits)
+    assert codec.decode(Memory, json.loads(json.dumps(codec.encode(memory)))) == memory
+    assert diagnose(Case(memory=memory)) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is enforced on Linux")
+def test_an_address_space_limit_is_seen() -> None:
+    """ulimit -v, for real, in a child process."""
+    code = "from diagnostics.probes.memory import see_memory; print([(l.source, l.limit_bytes) for l in see_memory(1, '').limits if l.kind == 'rlimit'])"
+    limit = 3 << 30
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    )
+    assert done.stdout.strip() == f"[('RLIMIT_AS', {limit})]"
+
+
+# --- what is needed ---------------------------------------------------------------------------------------------------------------
+
+
+def test_weights_are_what_is_needed() -> None:
+    """The published sizes of the weights that count; not the tokenizer, not the copy in another format."""
+    files = tuple(
+        RemoteFile(path=path, bytes=size) for path, size in (("model.safetensors", 440 * MIB), ("pytorch_model.bin", 440 * MIB), ("tokenizer.json", MIB))
+    )
+    needed, why = needed_memory(Listing(source="hub", files=files, wanted=("model.safetensors", "tokenizer.json")), ABSENT, Target(spec="a/b", kind="hub"))
+    assert needed == 440 * MIB and "safetensors" in why
+
+
+def test_of_a_file_that_is_a_pointer_its_true_size_is_needed() -> None:
+    """A git-lfs pointer of 130 bytes stands for the weights."""
+    here = Files(place="folder", path="/m", files=(FileSeen(path="model.safetensors", bytes=134, expected_bytes=5 * GB),))
+    assert needed_memory(ABSENT, here, Target(spec="/m", kind="directory"))[0] == 5 * GB
+
+
+def test_no_sizes_no_need() -> None:
+    """Nothing is known: no verdict."""
+    needed, _ = needed_memory(ABSENT, ABSENT, Target(spec="", kind="none"))
+    assert isinstance(needed, Unseen)
+
+
+# --- judging ----------------------------------------------------------------------------------------------------------------------
+
+
+def judged(needed: int | Unseen, *limits: MemoryLimit, container: str = "", accelerators: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+    host = MemoryLimit(source="host", kind="host", limit_bytes=32 * GB, used_bytes=4 * GB, available_bytes=28 * GB)
+    memory = Memory(
+        total_bytes=32 * GB,
+        available_bytes=28 * GB,
+        limits=(host, *limits),
+        needed_bytes=needed,
+        needed_why="2 files of weights (safetensors), as stored",
+        accelerators=accelerators,
+    )
+    environment = Environment(platform=Platform(system="Linux", container=container))
+    found = diagnose(Case(memory=memory, environment=environment))
+    assert all("<" not in item.title + item.why and all(remedy.do and remedy.check for remedy in item.remedies) for item in found)
+    return [(item.cause, item.severity) for item in found]
+
+
+def cgroup(available: int) -> MemoryLimit:
+    return MemoryLimit(source="cgroup v2 /a memory.max", kind="cgroup", limit_bytes=available + GB, used_bytes=GB, available_bytes=available)
+
+
+def test_enough_is_enough() -> None:
+    """Just enough room, in the machine, the container and the limits: no alarm."""
+    rlimit = MemoryLimit(source="RLIMIT_AS", kind="rlimit", limit_bytes=9 * GB, available_bytes=8 * GB)
+    assert judged(8 * GB, cgroup(8 * GB), rlimit) == [] and judged(ABSENT, cgroup(1)) == []
+
+
+def test_the_machine_the_container_and_the_limit_are_told_apart() -> None:
+    """Each ceiling has its own cause; where the machine itself is too small, the container is not blamed."""
+    assert judged(40 * GB) == [("memory-insufficient", "error")]
+    assert judged(10 * GB, cgroup(5 * GB)) == [("memory-limited-by-container", "error")]
+    assert judged(40 * GB, cgroup(5 * GB)) == [("memory-insufficient", "error")]
+    assert judged(10 * GB, MemoryLimit(source="RLIMIT_AS", kind="rlimit", limit_bytes=8 * GB, used_bytes=GB, available_bytes=7 * GB)) == [
+        ("address-space-limited", "error")
+    ]
+
+
+def test_with_an_accelerator_it_is_a_warning() -> None:
+    """The weights may go straight onto it, past the machine's memory."""
+    assert judged(40 * GB, accelerators=("/dev/nvidia0",)) == [("memory-insufficient", "warning")]
+
+
+@pytest.mark.parametrize(
+    ("container", "text"), [("docker", "--memory"), ("kubernetes", "resources.limits.memory"), ("slurm", "--mem="), ("", "cgroup v2 /a memory.max")]
+)
+def test_the_remedy_speaks_the_containers_language(container: str, text: str) -> None:
+    """Docker, Kubernetes, Slurm, or none that is known."""
+    memory = Memory(total_bytes=32 * GB, available_bytes=28 * GB, limits=(cgroup(5 * GB),), needed_bytes=10 * GB, needed_why="1 file of weights")
+    remedy = diagnose(Case(memory=memory, environment=Environment(platform=Platform(system="Linux", container=container))))[0].remedies[0]
+    assert text in remedy.do + remedy.run
