@@ -1,0 +1,53 @@
+"""Every world of the lab through the real command: the first diagnosis is its cause, there is no second root, and nothing secret gets out."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import pytest
+
+from diagnostics.case import Unseen
+from diagnostics.causes import ORDER
+from diagnostics.lab.worlds import World, worlds
+from tests.functional.runs import SECRETS, in_world, why_no_namespace
+
+WORLDS = list(worlds().values())
+no_namespace = functools.cache(why_no_namespace)
+
+
+def _ready(world: World) -> None:
+    if world.needs == "namespace" and (reason := no_namespace()):
+        pytest.skip(reason)
+
+
+@pytest.mark.parametrize("world", WORLDS, ids=[world.name for world in WORLDS])
+def test_the_first_diagnosis_is_the_root_cause(world: World, tmp_path: Path) -> None:
+    """And it is the only one; a healthy world has none."""
+    _ready(world)
+    outcome = in_world(world.name, tmp_path)
+    expected = [(world.cause, world.severity)] if world.cause else []
+    assert outcome.roots == expected, outcome.output
+    assert outcome.code == (1 if world.cause and world.severity == "error" else 0), outcome.output
+    assert outcome.document["verdict"] == ("healthy" if not world.cause else "broken" if world.severity == "error" else "degraded")
+    assert [secret for secret in SECRETS if secret in outcome.everything()] == []
+    if world.cause:
+        root = outcome.document["diagnoses"][0]
+        assert root["title"][1:30] in outcome.first_line.replace("  ", " "), "the first line of our section names the root cause"
+        assert root["evidence"], "somebody has to be able to believe it"
+        assert root["remedies"], "and to do something about it"
+
+
+def test_every_cause_has_its_world() -> None:
+    """Or says why the lab cannot provoke it."""
+    names = set(worlds())
+    missing = [cause.id for cause in ORDER if isinstance(cause.lab, str) and cause.lab not in names]
+    silent = [cause.id for cause in ORDER if isinstance(cause.lab, Unseen) and not cause.lab.detail]
+    assert missing == []
+    assert silent == []
+
+
+def test_every_fault_has_a_healthy_twin() -> None:
+    """The bad case is believed only because its twin passes."""
+    known = worlds()
+    assert [world.name for world in WORLDS if world.cause and (world.twin not in known or known[world.twin].cause)] == []
