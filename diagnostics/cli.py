@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
+import pytest_diagnostics
 
 from diagnostics import __version__
-from diagnostics.entry import pytest_diagnostics
 from diagnostics.environment.process import shield
 
 PACKAGE = Path(__file__).parent
@@ -42,7 +43,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(arguments: list[str]) -> int:
     """pytest with our checks, our ini file, and no configuration, conftest or plugin of anybody else."""
+    try:
+        here = os.getcwd()
+    except OSError:
+        print("the working folder does not exist any more: go to another one", file=sys.stderr)
+        return 4
     shield()
     # sys, not fd: capturing needs no temporary file then, and a machine without room for one can be diagnosed.
-    own = ["-c", str(PACKAGE / "entry" / "shielded.ini"), "--noconftest", "-p", "no:cacheprovider", "--capture=sys", "--no-header", str(PACKAGE / "checks")]
-    return int(pytest.main([*own, *arguments], plugins=[pytest_diagnostics]))
+    own = ["-c", str(PACKAGE / "shielded.ini"), f"--rootdir={here}", "--noconftest", "-p", "no:cacheprovider", "--capture=sys", "--no-header"]
+    try:
+        return int(pytest.main([*own, str(PACKAGE / "checks"), *arguments], plugins=[pytest_diagnostics]))
+    except BrokenPipeError:  # whoever read us (head, less) has seen enough; the report is written by then
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141

@@ -30,11 +30,13 @@ FLAGS = {
     "diagnose_anonymize": "host names, addresses and user names as stable tokens in every report",
 }
 Selection = tuple[str, ...]  # what an argument names inside our package: (), ("checks", "test_tls.py", "::test_x")
+ANSWERED = pytest.StashKey[int]()  # the exit code of a run that was answered before it began
 STDOUT = pytest.StashKey[TextIO]()  # the real one, where --diagnose-json - keeps it for the document
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Every option is also an ini setting (``diagnose_timeout = 60``)."""
+    pluginmanager.register(_Answered(), "diagnostics-answered")
     group = parser.getgroup("diagnose", "why a model cannot be downloaded or loaded (pytest-diagnostics)")
     for name, (metavar, text) in OPTIONS.items():
         group.addoption(_flag(name), dest=name, metavar=metavar, default=None, help=text)
@@ -134,6 +136,13 @@ def _prefer(folder: Path) -> None:
     importlib.invalidate_caches()
 
 
+def _not_theirs(config: pytest.Config, others: list[str]) -> None:
+    """An option of ours beside a folder of our name that is theirs: their tests could not import it any more."""
+    theirs = next((argument for argument in others if Path(argument.split("::")[0]).parts[:1] == (NAME,)), None)
+    if theirs is not None and _asked_by_option(config):
+        raise pytest.UsageError(f"“{theirs}” is a folder of this project, not pytest-diagnostics: run pytest-diagnostics SPEC instead")
+
+
 def _stand_aside(config: pytest.Config, others: list[str]) -> None:
     """A run of ours was clearly wanted, and the package found is somebody else's: say so where pytest would fail anyway, or an option of ours was given."""
     lost = any(
@@ -146,10 +155,19 @@ def _stand_aside(config: pytest.Config, others: list[str]) -> None:
         raise pytest.UsageError(f"the package “{NAME}” that Python finds first is not pytest-diagnostics but {found}: run pytest-diagnostics SPEC instead")
 
 
+class _Answered:
+    """What needs no run (``--diagnose-explain``) ends here: a wrapper has to go on."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_cmdline_main(self, config: pytest.Config) -> int | None:
+        return config.stash.get(ANSWERED, None)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
     """Load the plugin for a diagnostic run only. A wrapper, so that it stands ahead of pytest-xdist's: such a run uses one process."""
     others, ours = _split(config)
+    _not_theirs(config, others)
     if not ours:
         _stand_aside(config, others)
         found = found_package() if _asked_by_option(config) else None
@@ -167,7 +185,7 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object
     config.pluginmanager.register(plugin, "diagnostics.plugin")
     done = plugin.start(config, [selection for _, selection in ours], config.stash.get(STDOUT, None))
     if done is not None:
-        return done
+        config.stash[ANSWERED] = done
     return (yield)
 
 

@@ -159,7 +159,7 @@ class Survey:
 
     def _look_at_network(self, deadline: Deadline, listed: threading.Event) -> None:
         reason = self._no_network_because()
-        if reason:
+        if reason is not None:
             self._saw(journeys=reason, listing=self._listing_without_network(reason))
             return
         self._means = self._make_means(deadline)
@@ -278,7 +278,7 @@ class Survey:
             sizes = {item.path: item for item in self.target.published}
             listed = tuple(RemoteFile(path=url, bytes=sizes[url].bytes if url in sizes else ABSENT, url=url) for url in self.target.urls)
             return Listing(source="manifest", files=listed, wanted=tuple(self.target.urls))
-        return reason if reason else Unseen("absent", "no repository to list")
+        return reason if reason is not ABSENT else Unseen("absent", "no repository to list")
 
     def _look_at_machine(self, deadline: Deadline, listed: threading.Event) -> None:
         listed.wait(max(0.0, deadline.left() - 3.0))
@@ -347,7 +347,7 @@ def plan(spec: str, *, files: tuple[str, ...] = ()) -> list[str]:
     survey = Survey(target, environment, dataclasses.replace(secrets, urls=raw))
     lines = [f"target: {target.spec or 'none'} ({target.kind}{' ' + target.name if target.name else ''})"]
     reason = survey._no_network_because()
-    if reason:
+    if reason is not None:
         lines.append(f"network: none ({reason.detail or reason.why})")
     else:
         addresses = target.urls if target.kind in ("url", "list") else (secrets.url(survey._endpoint),)
