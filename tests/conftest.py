@@ -1,0 +1,23 @@
+"""What holds for every test: no warning passes, and where NOTHING_MAY_BE_SKIPPED is set (.ci/run) no test is skipped for want of a tool."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Here and not in pyproject.toml, which a user's ``pytest diagnostics`` in a checkout would read."""
+    for item in items:
+        item.add_marker(pytest.mark.filterwarnings("error"), append=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and os.environ.get("NOTHING_MAY_BE_SKIPPED") and not hasattr(report, "diagnosis"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, where nothing may be: {report.longrepr}"
+    return report
