@@ -226,8 +226,10 @@ class ResolverAnswer:
     transport: Literal["udp", "tcp"]
     rcode: str | Unseen = ABSENT  # NOERROR, NXDOMAIN, SERVFAIL, REFUSED …
     addresses: tuple[str, ...] = ()
-    extended_errors: tuple[str, ...] = ()
-    error: Literal["", "timed_out", "refused", "unreachable", "invalid"] = ""
+    extended_errors: tuple[str, ...] = ()  # "EDE 15 (Blocked): text"
+    error: Literal["", "timed_out", "refused", "unreachable", "denied", "invalid"] = ""
+    truncated: bool = False  # too long for UDP: to be asked for again over TCP
+    answers_others: bool | Unseen = NOT_ASKED  # silent about this name: whether it answers another question
     checking_disabled_helps: bool | Unseen = NOT_ASKED  # SERVFAIL that goes away with CD=1 is DNSSEC
     seconds: float = 0.0
 
@@ -242,6 +244,8 @@ class Resolution:
     message: str = ""
     hosts_file: tuple[str, ...] = ()  # addresses the hosts file gives
     resolvers: tuple[ResolverAnswer, ...] = ()
+    search_domain: str = ""  # these are the addresses of the name with this behind it (resolv.conf, search)
+    sources: str = ""  # where names are looked up: the hosts line of nsswitch.conf
     literal: bool = False  # the host is an IP address
     seconds: float = 0.0
 

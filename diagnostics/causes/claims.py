@@ -53,6 +53,14 @@ def all_in_one(
     return [made] if severity is None else [Finding(cause=cause, subjects=subjects, claims=made.claims, facts=made.facts, severity=severity)]
 
 
+def some(names: Iterable[str], most: int = 3) -> str:
+    """The first of these names, and how many more there are."""
+    unique = list(dict.fromkeys(names))
+    if len(unique) <= most + 1:
+        return " and ".join(filter(None, (", ".join(unique[:-1]), *unique[-1:])))
+    return f"{', '.join(unique[:most])} and {len(unique) - most} more"
+
+
 def counterfactual(leg: Leg, question: str) -> Counterfactual | None:
     """The answer to one "and if…?", where it was asked."""
     return next((item for item in leg.counterfactuals if item.question == question), None)
@@ -82,8 +90,8 @@ def first_hop_fine(case: Case, fault: Fault) -> Leg | None:
     return first if first.host != here.host and first.response and first.response.outcome == "answered" else None
 
 
-def other_hosts_work(case: Case, host: str) -> tuple[str, ...]:
-    """Hosts of this survey that answered."""
+def other_hosts_work(case: Case, host: str = "") -> tuple[str, ...]:
+    """Hosts of this survey that answered, but for ``host``."""
     return tuple(dict.fromkeys(leg.host for leg in case.legs if leg.host != host and leg.response and leg.response.outcome == "answered"))
 
 

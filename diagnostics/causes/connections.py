@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from diagnostics.case import Address, Case, Cause, Connection, Fault, Finding, Leg, Remedy, Resolution, Subject, Tunnel
+from diagnostics.case import Address, Case, Cause, Connection, Fault, Finding, Leg, Platform, Remedy, Resolution, Subject, Tunnel
 from diagnostics.causes.claims import (
     again,
-    by_subject,
+    all_in_one,
     export,
     first_hop_fine,
     host_port,
@@ -19,6 +19,7 @@ from diagnostics.causes.claims import (
     on_legs,
     other_hosts_work,
     proxy_that_works,
+    some,
 )
 from diagnostics.facts import clients
 
@@ -35,7 +36,20 @@ def _tried(leg: Leg) -> str:
 
 def _facts(fault: Fault, leg: Leg) -> dict[str, str]:
     host, port = host_port(fault.subject)
-    return {"host": host, "port": port, "addresses": _tried(leg)}
+    return {"host": host, "port": port, "addresses": _tried(leg), "check": _check(leg)}
+
+
+def _check(leg: Leg) -> str:
+    """A command that asks the same server for its header alone."""
+    name = f"[{leg.host}]" if ":" in leg.host else leg.host
+    return f"curl -sSI -m 10 {shlex.quote(f'{leg.scheme}://{name}:{leg.port}/')}"
+
+
+def _together(cause: str, pairs: Iterable[tuple[Fault, Leg]], more: Callable[[Fault, Leg], dict[str, str]] = lambda fault, leg: {}) -> list[Finding]:
+    """One finding for every host that fails in the same way: it is one firewall, or one outage."""
+    members = list(pairs)
+    places = some(fault.subject.name for fault, _ in members)
+    return all_in_one(cause, members, lambda fault, leg: {**_facts(fault, leg), "places": places, **more(fault, leg)})
 
 
 def _from_endpoint(case: Case, host: str) -> bool:
@@ -52,7 +66,7 @@ def _download_blocked(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     for fault in faults:
         leg = leg_of(case, fault)
         hub = first_hop_fine(case, fault)
-        if leg and hub and _kept_away(fault, leg):
+        if leg and hub and _kept_away(fault, leg) and not any(other.code == "wrong-address" for other in of_leg(faults, fault)):
             found.setdefault(f"{leg.host}:{leg.port}", []).extend(of_leg(faults, fault))
             first = hub.host
     if not found:
@@ -81,9 +95,11 @@ def _kept_away(fault: Fault, leg: Leg) -> bool:
 
 
 def _only_this_name(leg: Leg) -> bool:
-    """The resolver answered, but not for this name."""
+    """The resolver answers, but not for this name."""
     resolution = leg.resolution
-    return isinstance(resolution, Resolution) and (not resolution.resolvers or any(not answer.error for answer in resolution.resolvers))
+    return isinstance(resolution, Resolution) and (
+        not resolution.resolvers or any(not answer.error or answer.answers_others for answer in resolution.resolvers)
+    )
 
 
 def _download_blocked_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -136,7 +152,7 @@ def _proxy_required_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 
 def _refused(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    return by_subject("connection-refused", _direct(case, faults, "refused"), _facts)
+    return _together("connection-refused", _direct(case, faults, "refused"))
 
 
 def _refused_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -146,19 +162,15 @@ def _refused_remedies(finding: Finding, case: Case) -> list[Remedy]:
         do = f"HF_ENDPOINT points to {target}, where nothing listens: start that service, or correct the host and port (unset HF_ENDPOINT for the public hub)."
     else:
         do = f"Check the port; if it is right, the service at {target} is down or a firewall rejects it: ask whoever runs the host, or your network's admin, about {target}/tcp."
-    return [Remedy(do=do, check=f"curl -sS -o /dev/null -m 5 telnet://{shlex.quote(target)}"), *offline_remedy(case)]
+    return [Remedy(do=do, check=facts["check"]), *offline_remedy(case)]
 
 
 def _timed_out(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    def facts(fault: Fault, leg: Leg) -> dict[str, str]:
-        others = other_hosts_work(case, leg.host)
-        return {**_facts(fault, leg), "others": f" Other hosts answer ({', '.join(others[:3])})." if others else ""}
-
-    return by_subject(
-        "connection-timed-out",
-        [*_direct(case, faults, "timed_out"), *((fault, leg) for fault, leg in _direct(case, faults, "mixed") if not _ipv6_dead(leg))],
-        facts,
-    )
+    others = other_hosts_work(case)
+    nobody = " No host answered at all: it may be that this network lets nothing out but through a proxy."
+    said = f" Other hosts answer ({some(others)})." if others else nobody if len({leg.host for leg in case.legs}) > 1 else ""
+    mixed = ((fault, leg) for fault, leg in _direct(case, faults, "mixed") if not _ipv6_dead(leg))
+    return _together("connection-timed-out", [*_direct(case, faults, "timed_out"), *mixed], lambda fault, leg: {"others": said})
 
 
 def _timed_out_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -166,8 +178,8 @@ def _timed_out_remedies(finding: Finding, case: Case) -> list[Remedy]:
     hosts = ", ".join(hosts_needed(case)) or f"{facts['host']}:{facts['port']}"
     return [
         Remedy(
-            do=f"A firewall drops the packets to {facts['host']}:{facts['port']} (nothing came back, not even a refusal). Ask your network's admin to allow, outgoing: {hosts}; or for the proxy to use, and set HTTPS_PROXY.",
-            check=f"curl -sSI -m 10 https://{shlex.quote(facts['host'])}:{facts['port']}/",
+            do=f"Something drops the packets to {facts['places']} (nothing came back, not even a refusal). Ask your network's admin to allow, outgoing: {hosts}; or for the proxy to use, and set HTTPS_PROXY.",
+            check=facts["check"],
         ),
         *offline_remedy(case),
     ]
@@ -177,7 +189,7 @@ def _reset(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = list(_direct(case, faults, "reset"))
     pairs += [(fault, leg) for fault, leg in on_legs(case, faults, "handshake", "reset", "closed") if _cut_before_speaking(leg)]
     pairs += [(fault, leg) for fault, leg in on_legs(case, faults, "response", "reset") if leg.route.kind == "direct" and leg.scheme == "http"]
-    return by_subject("connection-reset", pairs, lambda fault, leg: {**_facts(fault, leg), "when": "as soon as the connection stands"})
+    return _together("connection-reset", pairs)
 
 
 def _cut_before_speaking(leg: Leg) -> bool:
@@ -188,25 +200,32 @@ def _reset_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     return [
         Remedy(
-            do=f"Something on the way (a firewall, a filter, a full load balancer) accepts connections to {facts['host']}:{facts['port']} and cuts them. Try another network; if it works there, ask this network's admin about {facts['host']}:{facts['port']}.",
-            check=f"curl -sSv -m 10 https://{shlex.quote(facts['host'])}:{facts['port']}/ -o /dev/null",
+            do=f"Something on the way (a firewall, a filter, a full load balancer) accepts connections to {facts['places']} and cuts them. Try another network; if it works there, ask this network's admin about {facts['places']}.",
+            check=facts["check"],
         ),
         *offline_remedy(case),
     ]
 
 
 def _unreachable(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    return by_subject("host-unreachable", _direct(case, faults, "unreachable"), _facts)
+    def facts(fault: Fault, leg: Leg) -> dict[str, str]:
+        families = {attempt.address.family for attempt in leg.connection.attempts} if isinstance(leg.connection, Connection) else set()
+        return {"family": " (it has IPv6 addresses only, and there is no way for IPv6 from here)" if families == {"ipv6"} else ""}
+
+    return _together("host-unreachable", _direct(case, faults, "unreachable"), facts)
 
 
 def _unreachable_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     address = facts["addresses"].split(", ")[0] or facts["host"]
+    platform = case.environment.platform
+    cut_off = isinstance(platform, Platform) and platform.default_route is False and not other_hosts_work(case)
+    alone = " This machine has no default route: it reaches its own network only (compute nodes of a cluster often do; download on the login node)."
     return [
         Remedy(
-            do=f"There is no way from here to {facts['host']} ({facts['addresses']}): the system or a router says so at once. Connect the VPN it needs, repair the route, or ask your network's admin.",
+            do=f"There is no way from here to {facts['host']} ({facts['addresses']}){facts['family']}: the system or a router says so at once.{alone if cut_off else ''} Connect the VPN it needs, repair the route, or ask your network's admin.",
             run=f"ip route get {shlex.quote(address)}",
-            check=f"curl -sSI -m 5 https://{shlex.quote(facts['host'])}:{facts['port']}/",
+            check=facts["check"],
         ),
         *offline_remedy(case),
     ]
@@ -286,7 +305,7 @@ CAUSES = (
     Cause(
         id="connection-refused",
         owner=("server", "network"),
-        title="{host} refuses connections on port {port}",
+        title="Connections to {places} are refused",
         why="The host (or a firewall in its name) answers at once that nothing may be had there. The name resolves ({addresses}), so neither DNS nor the network as a whole is at fault.",
         recognise=_refused,
         remedies=_refused_remedies,
@@ -295,7 +314,7 @@ CAUSES = (
     Cause(
         id="connection-reset",
         owner=("network",),
-        title="Connections to {host}:{port} are cut {when}",
+        title="Connections to {places} are cut as soon as they stand",
         why="TCP connects and the connection is reset before a word of TLS or HTTP was exchanged: something on the way filters by address or port, or the server is overloaded.",
         recognise=_reset,
         remedies=_reset_remedies,
@@ -304,8 +323,8 @@ CAUSES = (
     Cause(
         id="host-unreachable",
         owner=("network",),
-        title="There is no route from here to {host} ({addresses})",
-        why="The system or a router answered at once that this address cannot be reached.",
+        title="There is no way from here to {places}",
+        why="The name resolves ({addresses}), and the system or a router answered at once that this address cannot be reached{family}.",
         recognise=_unreachable,
         remedies=_unreachable_remedies,
         lab="host-unreachable",
@@ -313,7 +332,7 @@ CAUSES = (
     Cause(
         id="connection-timed-out",
         owner=("network",),
-        title="Nothing answers at {host}:{port}: packets to it vanish",
+        title="Nothing answers at {places}: packets vanish on the way",
         why="The name resolves ({addresses}) and every attempt to connect ran out of time without any answer.{others} That is what a firewall does which drops instead of rejecting.",
         recognise=_timed_out,
         remedies=_timed_out_remedies,

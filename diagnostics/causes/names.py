@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from diagnostics.case import Case, Cause, Fault, Finding, Leg, Platform, Remedy, Resolution, ResolverAnswer, Subject, Unseen
-from diagnostics.causes.claims import again, all_in_one, by_subject, first_hop_fine, host_port, of_leg, offline_remedy, on_legs, proxy_that_works
+from diagnostics.case import Case, Cause, Connection, Fault, Finding, Leg, Platform, Remedy, Resolution, ResolverAnswer, Subject, Unseen
+from diagnostics.causes.claims import again, all_in_one, first_hop_fine, host_port, of_leg, offline_remedy, on_legs, proxy_that_works, some
 from diagnostics.facts.hosts import known_hosts
 
+NO_ROUTE = frozenset({errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 FAILED_RCODES = frozenset({"SERVFAIL", "REFUSED", "FORMERR", "NOTIMP", "NOTAUTH"})
 
 
@@ -32,31 +34,26 @@ def _rcodes(resolution: Resolution) -> set[str]:
 
 def _offline(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     """Nothing at all is reachable: not even a way to a resolver, or to any address."""
-    ends = [journey.legs[-1] for journey in case.journeys or () if journey.legs]
-    if not ends or not all(len(journey.legs) == 1 and _no_way(journey.legs[0]) for journey in case.journeys or () if journey.legs):
-        return []
-    if any(leg.route.kind != "direct" for leg in ends):
+    journeys = [journey for journey in case.journeys or () if journey.legs]
+    legs = [journey.legs[0] for journey in journeys]
+    if not legs or not all(len(journey.legs) == 1 and _no_way(journey.legs[0], case) for journey in journeys):
         return []
     claims = tuple(fault for fault in faults if fault.step in ("resolution", "connection") and fault.code in ("failed", "unreachable"))
-    return (
-        [
-            Finding(
-                cause="network-offline",
-                subjects=(Subject(kind="machine", name="network"),),
-                claims=claims,
-                facts={"hosts": ", ".join(dict.fromkeys(leg.host for leg in ends))},
-            )
-        ]
-        if claims
-        else []
-    )
+    if not claims:
+        return []
+    facts = {"hosts": some(leg.host for leg in legs)}
+    return [Finding(cause="network-offline", subjects=(Subject(kind="machine", name="network"),), claims=claims, facts=facts)]
 
 
-def _no_way(leg: Leg) -> bool:
-    if leg.connection:
-        return all(attempt.outcome == "unreachable" for attempt in leg.connection.attempts)
-    resolution = leg.resolution
-    return isinstance(resolution, Resolution) and bool(resolution.resolvers) and all(answer.error == "unreachable" for answer in resolution.resolvers)
+def _no_way(leg: Leg, case: Case) -> bool:
+    """The system knows no route, neither to an address nor to any resolver. A route that was shut on purpose says EHOSTUNREACH or EACCES, and is no such case."""
+    platform, resolution = case.environment.platform, leg.resolution
+    if leg.route.kind != "direct" or not isinstance(resolution, Resolution) or (isinstance(platform, Platform) and platform.default_route is True):
+        return False
+    silent = all(answer.error == "unreachable" for answer in resolution.resolvers)
+    if isinstance(leg.connection, Connection):
+        return silent and all(attempt.outcome == "unreachable" and attempt.errno in NO_ROUTE for attempt in leg.connection.attempts)
+    return silent and bool(resolution.resolvers)
 
 
 def _offline_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -88,10 +85,18 @@ def _wrong_address(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         facts = {
             "host": leg.host,
             "address": ", ".join(address.ip for address in resolution.addresses),
-            "source": "the hosts file" if resolution.hosts_file else "the resolver",
+            "source": _source(resolution),
+            "domain": resolution.search_domain,
         }
         found.append(Finding(cause="dns-wrong-address", subjects=(fault.subject,), claims=of_leg(faults, fault), facts=facts))
     return _merged(found)
+
+
+def _source(resolution: Resolution) -> str:
+    """Who says so."""
+    if resolution.hosts_file:
+        return "the hosts file"
+    return f"the search domain {resolution.search_domain}" if resolution.search_domain else "the resolver"
 
 
 def _merged(findings: list[Finding]) -> list[Finding]:
@@ -114,6 +119,14 @@ def _wrong_address_remedies(finding: Finding, case: Case) -> list[Remedy]:
                 check=f"getent hosts {shlex.quote(host)}",
             )
         ]
+    if domain := finding.facts["domain"]:
+        return [
+            Remedy(
+                do=f"{host}.{domain} exists (every name under {domain} does) and is tried for {host}: take {domain} out of the search line of /etc/resolv.conf, lower “options ndots” there to 1, or ask whoever runs {domain} to remove the wildcard.",
+                run="grep -nE 'search|ndots' /etc/resolv.conf",
+                check=f"getent hosts {shlex.quote(host)}",
+            )
+        ]
     return [
         Remedy(
             do=f"The resolver sends {host} to {finding.facts['address']}: a sinkhole or block list. Ask whoever runs it (Pi-hole, company DNS) to allow {host}, or use another resolver.",
@@ -126,103 +139,194 @@ def _wrong_address_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 
 def _not_configured(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    if isinstance(case.resolvers, Unseen) or case.resolvers:
+    if isinstance(case.resolvers, Unseen):
         return []
-    pairs = [(fault, leg) for fault, leg, resolution in _unresolved(case, faults) if resolution.error != "IDNA"]
-    return all_in_one("dns-not-configured", pairs, lambda fault, leg: {"host": leg.host})
-
-
-def _not_configured_remedies(finding: Finding, case: Case) -> list[Remedy]:
-    return [
-        Remedy(
-            do="Name a resolver in /etc/resolv.conf (a line “nameserver ADDRESS”; ask your network's admin for the address). In a container give it one with --dns ADDRESS.",
-            check=f"getent hosts {shlex.quote(finding.facts['host'])}",
-        )
-    ]
-
-
-def _server_unreachable(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = [
         (fault, leg)
         for fault, leg, resolution in _unresolved(case, faults)
-        if resolution.error != "IDNA" and case.resolvers and not _answers(resolution) and not proxy_that_works(leg)
+        if resolution.error not in ("IDNA", "TIMED_OUT") and (not case.resolvers or _not_looked_up(resolution))
     ]
-    if not pairs:
-        return []
-    servers = ", ".join(case.resolvers or ())
-    subjects = tuple(Subject(kind="resolver", name=server) for server in case.resolvers or ())
-    hosts = ", ".join(dict.fromkeys(leg.host for _, leg in pairs))
-    return [
-        Finding(
-            cause="dns-server-unreachable",
-            subjects=subjects,
-            claims=tuple(fault for fault, _ in pairs),
-            facts={"servers": servers, "hosts": hosts, "host": pairs[0][1].host},
-        )
-    ]
+    where = "/etc/nsswitch.conf leaves DNS out (hosts: {})" if case.resolvers else "/etc/resolv.conf names no server"
+    return all_in_one(
+        "dns-not-configured", pairs, lambda fault, leg: {"host": leg.host, "where": where.format(leg.resolution.sources if leg.resolution else "")}
+    )
 
 
-def _server_unreachable_remedies(finding: Finding, case: Case) -> list[Remedy]:
+def _not_looked_up(resolution: Resolution) -> bool:
+    """The resolvers know the name, and the system does not ask them."""
+    words = resolution.sources.split()
+    return bool(words) and not {"dns", "resolve", "nss_dns"} & set(words) and any(answer.addresses for answer in resolution.resolvers)
+
+
+def _not_configured_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    check = f"getent hosts {shlex.quote(finding.facts['host'])}"
+    if case.resolvers:
+        return [Remedy(do="Add dns to the hosts line of /etc/nsswitch.conf: “hosts: files dns”.", run="grep -n hosts: /etc/nsswitch.conf", check=check)]
     platform = case.environment.platform
-    container = platform.container if isinstance(platform, Platform) else ""
-    hint = " In a container, start it with --dns ADDRESS, or repair the host's resolver." if container in ("docker", "podman") else ""
+    cut_off = isinstance(platform, Platform) and platform.default_route is False
+    unplugged = " There is no default route either: connect this machine to its network first, which usually names a resolver by itself." if cut_off else ""
     return [
         Remedy(
-            do=f"The resolver {finding.facts['servers']} (from /etc/resolv.conf) does not answer. Connect the VPN it belongs to, correct the address, or ask your network's admin.{hint}",
+            do=f"Name a resolver in /etc/resolv.conf (a line “nameserver ADDRESS”; ask your network's admin for the address). In a container give it one with --dns ADDRESS.{unplugged}",
             run="cat /etc/resolv.conf",
-            check=f"getent hosts {shlex.quote(finding.facts['host'])}",
+            check=check,
         ),
         *offline_remedy(case),
     ]
 
 
-def _server_failure(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    pairs = [
-        (fault, leg)
-        for fault, leg, resolution in _unresolved(case, faults)
-        if _rcodes(resolution) and _rcodes(resolution) <= FAILED_RCODES and not proxy_that_works(leg)
+def _resolver_faults(case: Case, faults: tuple[Fault, ...], chosen: Callable[[Resolution], bool]) -> list[tuple[Fault, Leg]]:
+    """Names that do not resolve in this way, though they could be asked for and no other way out is known."""
+    found = _unresolved(case, faults)
+    return [(fault, leg) for fault, leg, resolution in found if resolution.error != "IDNA" and not proxy_that_works(leg) and chosen(resolution)]
+
+
+def _unheard(resolution: Resolution) -> str:
+    """How the resolvers cannot be heard: at all, over UDP, over TCP; "" where they can. One that is silent about a single name can be heard."""
+    over = {transport: [answer for answer in resolution.resolvers if answer.transport == transport] for transport in ("udp", "tcp")}
+    dead = {transport: all(answer.error and not answer.answers_others for answer in answers) for transport, answers in over.items()}
+    if dead["udp"]:
+        return "at all" if dead["tcp"] else "over UDP"
+    long = [answer for answer in over["udp"] if not answer.error]
+    return "over TCP" if dead["tcp"] and long and all(answer.truncated for answer in long) else ""
+
+
+def _server_unreachable(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    pairs = _resolver_faults(case, faults, lambda resolution: bool(case.resolvers and _unheard(resolution)))
+    if not pairs:
+        return []
+    resolution = pairs[0][1].resolution
+    assert isinstance(resolution, Resolution)
+    how = _unheard(resolution)
+    return [
+        Finding(
+            cause="dns-server-unreachable",
+            subjects=tuple(Subject(kind="resolver", name=server) for server in case.resolvers or ()),
+            claims=tuple(fault for fault, _ in pairs),
+            facts={
+                "servers": some(case.resolvers or ()),
+                "resolvers": "The DNS resolver" if len(case.resolvers or ()) == 1 else "None of the DNS resolvers",
+                "answers": ("does not answer" if len(case.resolvers or ()) == 1 else "answers") + ("" if how == "at all" else f" {how}"),
+                "how": how,
+                "tried": {
+                    "at all": "Each configured resolver was asked directly, over UDP and TCP, and none answered.",
+                    "over UDP": "Over TCP the resolver answers; over UDP, where the system asks first, nothing comes back.",
+                    "over TCP": "Over UDP the resolver says that its answer is too long and has to be fetched over TCP; there nothing comes back.",
+                }[how],
+                "denied": "yes" if any(answer.error == "denied" for answer in resolution.resolvers) else "",
+                "local": "yes" if all(server.startswith("127.") or server == "::1" for server in case.resolvers or ()) else "",
+                "hosts": some(leg.host for _, leg in pairs),
+                "host": pairs[0][1].host,
+            },
+        )
     ]
 
-    def facts(fault: Fault, leg: Leg) -> dict[str, str]:
-        assert isinstance(leg.resolution, Resolution)
-        answers = [answer for answer in _answers(leg.resolution) if answer.rcode in FAILED_RCODES]
-        extended = "; ".join(dict.fromkeys(text for answer in answers for text in answer.extended_errors))
-        dnssec = any(answer.checking_disabled_helps is True for answer in answers)
-        return {"host": leg.host, "server": answers[0].server, "rcode": str(answers[0].rcode), "extended": extended, "dnssec": "yes" if dnssec else ""}
 
-    return all_in_one("dns-server-failure", pairs, facts)
+def _server_unreachable_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    facts = finding.facts
+    check = f"getent hosts {shlex.quote(facts['host'])}"
+    remedies = []
+    if facts["how"] == "over UDP":
+        run = "echo 'options use-vc' | sudo tee -a /etc/resolv.conf"
+        remedies.append(Remedy(do="Let the C library ask over TCP, where the resolver answers.", run=run, check=check, proof="seen"))
+    if facts["how"] != "at all":
+        port = "53/udp" if facts["how"] == "over UDP" else "53/tcp"
+        remedies.append(Remedy(do=f"Ask your network's admin to let {port} through to {facts['servers']}.", check=check))
+        return [*remedies, *offline_remedy(case)]
+    if facts["local"]:
+        do = f"{facts['servers']} is this machine itself: start the resolver that should run here (systemd-resolved, dnsmasq, a VPN client), or name another in /etc/resolv.conf."
+        remedies.append(Remedy(do=do, run="systemctl status systemd-resolved", check=check))
+    else:
+        denied = " A packet filter of this very machine drops the questions (iptables, nft): look there first." if facts["denied"] else ""
+        do = f"Nothing comes back from {facts['servers']} (named in /etc/resolv.conf). Connect the VPN it belongs to, correct the address, or ask your network's admin.{denied}{_in_container(case)}"
+        remedies.append(Remedy(do=do, run="cat /etc/resolv.conf", check=check))
+    return [*remedies, *offline_remedy(case)]
+
+
+def _in_container(case: Case) -> str:
+    platform = case.environment.platform
+    container = platform.container if isinstance(platform, Platform) else ""
+    return " In a container, start it with --dns ADDRESS, or repair the host's resolver." if container in ("docker", "podman") else ""
+
+
+def _fails(resolution: Resolution) -> bool:
+    """Somebody answers, and nobody says anything of use; or an answer comes only when asked again."""
+    if _unheard(resolution):
+        return False
+    silent = any(answer.answers_others for answer in resolution.resolvers)
+    return (_rcodes(resolution) <= FAILED_RCODES and bool(_rcodes(resolution) or silent)) or _unsteady(resolution)
+
+
+def _unsteady(resolution: Resolution) -> bool:
+    return resolution.error not in ("TIMED_OUT", "EAI_NONAME", "EAI_NODATA") and any(answer.addresses for answer in _answers(resolution))
+
+
+def _server_failure(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    return all_in_one("dns-server-failure", _resolver_faults(case, faults, _fails), _failure_facts)
+
+
+def _failure_facts(fault: Fault, leg: Leg) -> dict[str, str]:
+    assert isinstance(leg.resolution, Resolution)
+    resolution = leg.resolution
+    refusing = [answer for answer in _answers(resolution) if answer.rcode in FAILED_RCODES]
+    silent = [answer for answer in resolution.resolvers if answer.answers_others]
+    who = (refusing or silent or list(resolution.resolvers))[0]
+    rcode = str(who.rcode) if refusing else ""
+    return {
+        "host": leg.host,
+        "server": who.server,
+        "rcode": rcode,
+        "says": f"answers {rcode}" if rcode else "says nothing" if silent else "answers only now and then",
+        "extended": "; ".join(dict.fromkeys(text for answer in refusing for text in answer.extended_errors)),
+        "dnssec": "yes" if any(answer.checking_disabled_helps is True for answer in refusing) else "",
+    }
 
 
 def _server_failure_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
+    server, host = facts["server"], facts["host"]
     if facts["dnssec"]:
-        do = f"{facts['server']} refuses {facts['host']} because its DNSSEC signatures do not hold (it answers with checking disabled). Check this machine's clock; else report it to whoever runs the resolver or the zone."
+        do = f"{server} refuses {host} because its DNSSEC signatures do not hold (it answers with checking disabled). Check this machine's clock; else report it to whoever runs the resolver or the zone."
     elif facts["rcode"] == "REFUSED":
-        do = f"{facts['server']} refuses to answer this machine about {facts['host']}: a policy, or a resolver for other networks. Ask whoever runs it, or use the resolver your network hands out."
+        do = f"{server} refuses to answer this machine about {host}: a policy, or a resolver for other networks. Ask whoever runs it, or use the resolver your network hands out."
+    elif facts["rcode"]:
+        do = f"{server} could not find out about {host} ({facts['rcode']}). Try again in a minute; if it stays, report it to whoever runs the resolver, or use another."
+    elif facts["says"] == "says nothing":
+        do = f"{server} answers other questions and drops those about {host}: a filter, or a resolver that cannot reach that zone's servers. Ask whoever runs it, or use another resolver."
     else:
-        do = f"{facts['server']} could not find out about {facts['host']} ({facts['rcode']}). Try again in a minute; if it stays, report it to whoever runs the resolver, or use another."
+        do = f"{server} answered about {host} only when asked once more: try again, and report it to whoever runs the resolver if it stays."
     return [
-        Remedy(do=do + (f" It says: {facts['extended']}." if facts["extended"] else ""), check=f"getent hosts {shlex.quote(facts['host'])}"),
+        Remedy(do=do + (f" It says: {facts['extended']}." if facts["extended"] else ""), run="cat /etc/resolv.conf", check=f"getent hosts {shlex.quote(host)}"),
         *offline_remedy(case),
     ]
 
 
+def _empty(resolution: Resolution) -> bool:
+    """An answer without an address, whole (what is truncated is none)."""
+    if not _rcodes(resolution):
+        return resolution.error in ("EAI_NODATA", "EAI_ADDRFAMILY") and not _unheard(resolution)
+    answers = _answers(resolution)
+    return any(answer.rcode == "NOERROR" and not answer.truncated for answer in answers) and not any(answer.addresses for answer in answers)
+
+
 def _no_address(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    pairs = [
-        (fault, leg)
-        for fault, leg, resolution in _unresolved(case, faults)
-        if ("NOERROR" in _rcodes(resolution) and not any(answer.addresses for answer in _answers(resolution)))
-        or (not _rcodes(resolution) and resolution.error in ("EAI_NODATA", "EAI_ADDRFAMILY"))
-        if fault.subject.kind != "proxy" and not proxy_that_works(leg)
-    ]
-    return by_subject("dns-no-address", pairs, lambda fault, leg: {"host": leg.host})
+    pairs = [(fault, leg) for fault, leg in _resolver_faults(case, faults, _empty) if fault.subject.kind != "proxy"]
+    hosts = some(leg.host for _, leg in pairs)
+    return all_in_one("dns-no-address", pairs, lambda fault, leg: {"host": leg.host, "hosts": hosts, **_admission(leg)})
+
+
+def _admission(leg: Leg) -> dict[str, str]:
+    """What the resolvers add in words."""
+    answers = _answers(leg.resolution) if isinstance(leg.resolution, Resolution) else []
+    said = "; ".join(dict.fromkeys(text for answer in answers for text in answer.extended_errors))
+    return {"extended": f" It says: {said}." if said else ""}
 
 
 def _no_address_remedies(finding: Finding, case: Case) -> list[Remedy]:
     host = finding.facts["host"]
     return [
         Remedy(
-            do=f"{host} exists but has no address here. Check its spelling; if it is right, ask your network's admin whether the resolver filters it, or use another resolver.",
+            do=f"Check the spelling of {host}; if it is right, ask your network's admin whether the resolver filters it, or use another resolver.{finding.facts['extended']}",
             check=f"getent ahosts {shlex.quote(host)}",
         )
     ]
@@ -235,27 +339,41 @@ def _name_unknown(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         if "NXDOMAIN" in _rcodes(resolution) or (not _rcodes(resolution) and resolution.error in ("EAI_NONAME", "IDNA"))
         if fault.subject.kind != "proxy" and not proxy_that_works(leg)
     ]
+    hosts = some(leg.host for _, leg in pairs)
 
     def facts(fault: Fault, leg: Leg) -> dict[str, str]:
         near = difflib.get_close_matches(leg.host.lower(), [host for host in known_hosts() if host != leg.host.lower()], 1, 0.8)
         return {
             "host": leg.host,
+            "hosts": hosts,
             "near": near[0] if near else "",
             "servers": ", ".join(case.resolvers or ()),
+            "knows": _who_knows(leg),
             "later": "yes" if first_hop_fine(case, fault) else "",
+            **_admission(leg),
         }
 
-    return by_subject("dns-name-unknown", pairs, facts)
+    return all_in_one("dns-name-unknown", pairs, facts)
+
+
+def _who_knows(leg: Leg) -> str:
+    """A resolver that gives an address, though one before it says that there is no such name."""
+    answers = leg.resolution.resolvers if isinstance(leg.resolution, Resolution) else ()
+    return next((answer.server for answer in answers if answer.addresses), "")
 
 
 def _name_unknown_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
+    check = f"getent hosts {shlex.quote(facts['host'])}"
+    if facts["knows"]:
+        do = f"{facts['knows']} knows {facts['host']}; the resolver in front of it in /etc/resolv.conf says that there is no such name, and its word ends the search. Put {facts['knows']} first."
+        return [Remedy(do=do, run="cat /etc/resolv.conf", check=check)]
     meant = f" Did you mean {facts['near']}?" if facts["near"] else ""
     setting = " It comes from HF_ENDPOINT." if case.environment.endpoint and facts["host"] in case.environment.endpoint.value else ""
     admin = (
         f" If the spelling is right, this network's resolver ({facts['servers']}) hides it: ask its admin to allow {facts['host']}." if facts["servers"] else ""
     )
-    return [Remedy(do=f"Check the spelling of {facts['host']}.{meant}{setting}{admin}", check=f"getent hosts {shlex.quote(facts['host'])}")]
+    return [Remedy(do=f"Check the spelling of {facts['host']}.{meant}{setting}{facts['extended']}{admin}", check=check), *offline_remedy(case)]
 
 
 # --- dns-slow -----------------------------------------------------------------------------------------------------------------
@@ -265,9 +383,19 @@ def _slow(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     def facts(fault: Fault, leg: Leg) -> dict[str, str]:
         assert isinstance(leg.resolution, Resolution)
         silent = dict.fromkeys(answer.server for answer in leg.resolution.resolvers if answer.error)
-        return {"host": host_port(fault.subject)[0], "seconds": f"{leg.resolution.seconds:.1f}", "silent": ", ".join(silent)}
+        return {
+            "host": host_port(fault.subject)[0],
+            "seconds": f"{leg.resolution.seconds:.1f}",
+            "silent": ", ".join(silent),
+            "so": "and was not done" if fault.code == "failed" else "",
+        }
 
-    return all_in_one("dns-slow", on_legs(case, faults, "resolution", "slow"), facts)
+    too_slow = [
+        (fault, leg)
+        for fault, leg, resolution in _unresolved(case, faults)
+        if resolution.error == "TIMED_OUT" and any(answer.addresses for answer in resolution.resolvers)
+    ]
+    return all_in_one("dns-slow", [*too_slow, *on_legs(case, faults, "resolution", "slow")], facts, "error" if too_slow else None)
 
 
 def _slow_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -294,7 +422,7 @@ CAUSES = (
         id="dns-wrong-address",
         owner=("network", "you"),
         title="{host} resolves to {address}, where it cannot be; {source} says so",
-        why="A public host is never at an unspecified, loopback or otherwise local address. Something (a hosts entry, a sinkhole, a block list) answers in its place, so every connection goes nowhere.",
+        why="Something (a hosts entry, a sinkhole, a block list, a search domain) answers in the place of DNS, so every connection goes nowhere or to somebody else.",
         recognise=_wrong_address,
         remedies=_wrong_address_remedies,
         lab="dns-wrong-address",
@@ -303,7 +431,7 @@ CAUSES = (
         id="dns-not-configured",
         owner=("machine",),
         title="No DNS resolver is configured on this machine, so no name resolves",
-        why="/etc/resolv.conf names no server. The name of {host} could not be looked up anywhere.",
+        why="{where}. The name of {host} could not be looked up anywhere.",
         recognise=_not_configured,
         remedies=_not_configured_remedies,
         lab="dns-not-configured",
@@ -311,8 +439,8 @@ CAUSES = (
     Cause(
         id="dns-server-unreachable",
         owner=("network",),
-        title="The DNS resolver {servers} does not answer, so no name resolves",
-        why="Each configured resolver was asked directly, over UDP and TCP, and none answered. {hosts} may be perfectly well; this machine cannot find out where it is.",
+        title="{resolvers} {servers} {answers}, so names do not resolve",
+        why="{tried} Nothing is known against {hosts}: this machine cannot find out where to go.",
         recognise=_server_unreachable,
         remedies=_server_unreachable_remedies,
         lab="dns-server-unreachable",
@@ -320,8 +448,8 @@ CAUSES = (
     Cause(
         id="dns-server-failure",
         owner=("network",),
-        title="The DNS resolver {server} answers {rcode} for {host}",
-        why="The resolver is reachable and says that it could not, or would not, look the name up. The client sees only “temporary failure in name resolution”.",
+        title="The DNS resolver {server} {says} for {host}",
+        why="The resolver is reachable, and it could not, or would not, look the name up. The client sees only “temporary failure in name resolution”.",
         recognise=_server_failure,
         remedies=_server_failure_remedies,
         lab="dns-server-failure",
@@ -329,7 +457,7 @@ CAUSES = (
     Cause(
         id="dns-no-address",
         owner=("network",),
-        title="{host} exists in DNS but has no address",
+        title="In DNS, {hosts} exists but has no address",
         why="The resolver knows the name and has neither an A nor an AAAA record for it.",
         recognise=_no_address,
         remedies=_no_address_remedies,
@@ -338,7 +466,7 @@ CAUSES = (
     Cause(
         id="dns-name-unknown",
         owner=("you", "network"),
-        title="The name {host} does not exist, says DNS",
+        title="The name {hosts} does not exist, says DNS",
         why="The resolver works and answers that there is no such name (NXDOMAIN). Either it is misspelt, or this network hides it.",
         recognise=_name_unknown,
         remedies=_name_unknown_remedies,
@@ -348,7 +476,7 @@ CAUSES = (
         id="dns-slow",
         owner=("network",),
         severity="warning",
-        title="Looking up {host} took {seconds} s",
+        title="Looking up {host} took {seconds} s {so}",
         why="Every new connection pays this wait. Usually the first resolver in the list does not answer and the second one does.",
         recognise=_slow,
         remedies=_slow_remedies,

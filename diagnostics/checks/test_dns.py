@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
-from diagnostics.case import Connection, Journey, Leg, Resolution, Subject
+from diagnostics.case import Journey, Leg, Resolution, Subject
 from diagnostics.checks.wording import fact, next_hop, said_by
 from diagnostics.facts.hosts import is_known_public
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from diagnostics.diagnosis import Expect
 
 SLOW_SECONDS = 2.5
+FORGED = frozenset({"4", "15", "16", "17"})  # forged answer, blocked, censored, filtered
+HOSTNAME_MISMATCH = 62  # X509_V_ERR_HOSTNAME_MISMATCH
 
 
 def test_names_resolve(journeys: tuple[Journey, ...], expect: Expect) -> None:
@@ -50,6 +52,10 @@ def test_names_lead_to_their_hosts(journeys: tuple[Journey, ...], expect: Expect
             addresses = ", ".join(address.ip for address in resolution.addresses)
             evidence = [fact(subject, "resolves to", addresses, "a public address")]
             evidence += [fact(subject, "hosts file", ", ".join(resolution.hosts_file))] if resolution.hosts_file else []
+            evidence += [fact(subject, "search domain", resolution.search_domain)] if resolution.search_domain else []
+            evidence += [
+                fact(subject, "where a resolver says it is", item.detail, "not reached") for item in leg.counterfactuals if item.question == "other-address"
+            ]
             evidence += [
                 fact(Subject(kind="resolver", name=answer.server), f"answer over {answer.transport}", said_by(answer)) for answer in resolution.resolvers
             ]
@@ -64,14 +70,25 @@ def answered(leg: Leg) -> bool:
 
 
 def misled(leg: Leg, resolution: Resolution) -> bool:
-    """No host is at 0.0.0.0; a known public one neither on this machine nor where only a hosts entry says so."""
+    """No host is at 0.0.0.0, nor where a resolver says that it sends others; and none that is found where somebody else says."""
     addresses = [ipaddress.ip_address(address.ip.partition("%")[0]) for address in resolution.addresses]
     if all(address.is_unspecified for address in addresses):
         return True
-    if leg.route.kind == "proxy" or not is_known_public(leg.host):
+    if leg.route.kind == "proxy":
         return False
-    if all(str(address) in ("127.0.0.1", "::1") or address.is_unspecified or address.is_link_local for address in addresses):
+    if resolution.search_domain or admitted(resolution) or any(item.question == "other-address" and item.works for item in leg.counterfactuals):
         return True
-    elsewhere = {ip for answer in resolution.resolvers for ip in answer.addresses}
-    private = all(address.is_loopback or address.is_link_local or address.is_private for address in addresses)
-    return private and bool(resolution.hosts_file) and bool(elsewhere) and not elsewhere & set(resolution.hosts_file) and isinstance(leg.connection, Connection)
+    # On this machine itself somebody may play a public host on purpose (a mirror); then whoever answers goes by its name.
+    own = all(address.is_loopback or address.is_unspecified or address.is_link_local for address in addresses)
+    return own and is_known_public(leg.host) and not _goes_by_that_name(leg)
+
+
+def admitted(resolution: Resolution) -> str:
+    """The extended error with which a resolver says that this is no true answer (RFC 8914 §4), "" where none does."""
+    said = (text for answer in resolution.resolvers for text in answer.extended_errors)
+    return next((text for text in said if text.removeprefix("EDE ").split(" ", 1)[0].rstrip(":") in FORGED), "")
+
+
+def _goes_by_that_name(leg: Leg) -> bool:
+    """Whether somebody is there, and does not show another's certificate."""
+    return bool(leg.connection and leg.connection.address) and not (leg.handshake and leg.handshake.code == HOSTNAME_MISMATCH)

@@ -22,13 +22,15 @@ def destination(leg: Leg) -> Subject:
 def said_by(answer: ResolverAnswer) -> str:
     """One resolver's word."""
     if answer.error:
+        others = ", though it answers another question" if answer.answers_others else ""
         return {
-            "timed_out": f"no answer in {answer.seconds:.1f} s",
+            "timed_out": f"no answer in {answer.seconds:.1f} s{others}",
             "refused": "port 53 refused",
             "unreachable": "unreachable",
+            "denied": "this machine's own packet filter does not let the question out",
             "invalid": "an answer that cannot be read",
         }[answer.error]
-    found = ", ".join(answer.addresses) or "no address"
+    found = "too long an answer for UDP" if answer.truncated else ", ".join(answer.addresses) or "no address"
     return f"{answer.rcode or 'no rcode'}, {found}" + "".join(f" ({text})" for text in answer.extended_errors)
 
 

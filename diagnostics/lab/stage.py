@@ -96,6 +96,7 @@ class Namespace(Stage):
         _run("ip", "link", "set", "lo", "up")
         _run("mount", "--make-rprivate", "/")
         self.zone: dict[str, tuple[str, ...]] = {}
+        self.resolvers: dict[str, dns.DnsServer] = {}  # by address
         self._hosts = ["127.0.0.1 localhost"]
         self._count = 0
         self.resolver(RESOLVER)
@@ -112,6 +113,7 @@ class Namespace(Stage):
         self.address(address)
         server = self.stack.enter_context(dns.DnsServer(self.zone, faults, address=address, port=53))
         server.zone = self.zone  # names that come later count too
+        self.resolvers[address] = server
         return server
 
     def resolv_conf(self, text: str) -> None:
@@ -155,6 +157,15 @@ class Namespace(Stage):
             *(f"add rule inet lab out {rule}" for rule in rules),
         ):
             _run("nft", command)
+
+    def gateway(self) -> None:
+        """A default route behind which everything vanishes: what goes to this machine's own loopback and is for nobody there is dropped."""
+        self.address(f"{NETWORK}.254")
+        self.route("default", "dev", "lo", "src", f"{NETWORK}.254")
+
+    def route(self, *words: str) -> None:
+        """``ip route add`` of these words: ``unreachable 198.51.100.0/24``."""
+        _run("ip", "route", "add", *words)
 
     # --- files of the system ---
 

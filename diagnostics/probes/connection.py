@@ -20,6 +20,7 @@ _OUTCOMES: dict[int, Literal["refused", "timed_out", "unreachable", "reset", "de
     errno.ETIMEDOUT: "timed_out",
     errno.ENETUNREACH: "unreachable",
     errno.EHOSTUNREACH: "unreachable",
+    errno.EINVAL: "unreachable",  # a black-hole route
     errno.EADDRNOTAVAIL: "unreachable",  # no address of this family here
     errno.EAFNOSUPPORT: "unreachable",
     errno.ENETDOWN: "unreachable",

@@ -62,6 +62,7 @@ def _questions(leg: Leg, arrival: Arrival, stop: Stop, means: Means) -> dict[str
     found: dict[str, Question] = {}
     if failed_before_handshake(leg):
         found |= _other_routes(leg, means)
+    found |= _about_addresses(leg, means)
     if isinstance(leg.tunnel, Tunnel) and leg.tunnel.outcome == "tls_failed":
         found["plain-proxy"] = functools.partial(_plain_proxy, leg, means)
     if isinstance(leg.tunnel, Tunnel) and leg.tunnel.outcome in ("silent", "closed", "reset"):
@@ -138,20 +139,36 @@ def _spoken(tunnel: Tunnel) -> str:
 
 def _direct(leg: Leg, means: Means) -> Counterfactual:
     """Whether the host answers without the proxy: TCP, and TLS where it is due."""
+    found = means.resolve(leg.host, leg.port).addresses
+    return _answers_at("direct", tuple(address.ip for address in found), leg, means)
+
+
+def _answers_at(question: str, addresses: tuple[str, ...], leg: Leg, means: Means) -> Counterfactual:
+    """Whether the host is at one of these addresses: TCP, and TLS where it is due."""
     started = time.monotonic()
-    resolution = means.resolve(leg.host, leg.port)
-    for address in resolution.addresses[:2]:
+    for ip in addresses[:2]:
         with contextlib.suppress(OSError):
-            sock = socket.create_connection((address.ip, leg.port), means.deadline.within(DIRECT_SECONDS))
+            sock = socket.create_connection((ip, leg.port), means.deadline.within(DIRECT_SECONDS))
             means.sockets.add(sock)
             works, detail = True, "connected"
             if leg.scheme == "https":
                 shaken, channel = tls.handshake(sock, leg.host, means.store, means.deadline, means.sockets)
                 works, detail, sock = channel is not None, shaken.outcome, channel.sock if channel else sock
             means.sockets.discard(sock)
-            return Counterfactual(question="direct", works=works, detail=detail, seconds=time.monotonic() - started)
-    detail = "the name does not resolve here" if not resolution.addresses else "no connection"
-    return Counterfactual(question="direct", works=False, detail=detail, seconds=time.monotonic() - started)
+            return Counterfactual(question=question, works=works, detail=f"{detail} at {ip}", seconds=time.monotonic() - started)
+    detail = "the name does not resolve here" if not addresses else "no connection"
+    return Counterfactual(question=question, works=False, detail=detail, seconds=time.monotonic() - started)
+
+
+def _about_addresses(leg: Leg, means: Means) -> dict[str, Question]:
+    """Where the hosts file, a search domain or one of several resolvers says otherwise than the rest: whether the host is where the rest says."""
+    resolution, failed = leg.resolution, failed_before_handshake(leg) or bool(leg.handshake and leg.handshake.outcome != "accepted")
+    if leg.route.kind != "direct" or not failed or not isinstance(resolution, Resolution) or not resolution.addresses:
+        return {}
+    said = [set(answer.addresses) for answer in resolution.resolvers if answer.addresses]
+    disputed = resolution.hosts_file or resolution.search_domain or any(one.isdisjoint(other) for one in said for other in said)
+    others = set().union(*said) - {address.ip for address in resolution.addresses}
+    return {"other-address": functools.partial(_answers_at, "other-address", tuple(sorted(others)), leg, means)} if disputed and others else {}
 
 
 def _proxy_socket(leg: Leg, means: Means) -> socket.socket | None:

@@ -20,15 +20,21 @@ from diagnostics.case import NOT_ASKED, Address, Resolution, ResolverAnswer, Uns
 from diagnostics.probes.budget import Deadline, Together, together
 
 if TYPE_CHECKING:
+    import dns.edns
     import dns.message
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 HOSTS = Path("/etc/hosts")
+NSSWITCH = Path("/etc/nsswitch.conf")
+MOST_DOMAINS = 6  # glibc's MAXDNSRCH before 2.26
 GETADDRINFO_SECONDS = 12.0  # glibc's default for one silent server: 5 s, twice
 RESOLVER_SECONDS = 3.0
+HOPELESS_SECONDS = 5.5  # glibc has asked a second time by then
+ANOTHER_SECONDS = 0.8  # for a question on the side
 AFTERTHOUGHT_SECONDS = 0.25  # how long a name that resolves waits for the resolvers' own answers
 EAI_NAMES = {getattr(socket, name): name for name in dir(socket) if name.startswith("EAI_")}
 Transport = Literal["udp", "tcp"]
+Failure = Literal["timed_out", "refused", "unreachable", "denied", "invalid"]
 Lookup = tuple[str, str, tuple[Address, ...]]  # EAI name, message, addresses
 
 
@@ -42,19 +48,47 @@ def resolve(host: str, port: int, deadline: Deadline, servers: tuple[str, ...]) 
     asked = {(server, transport): functools.partial(ask, server, bare, transport, deadline) for server in servers for transport in ("udp", "tcp")}
     started = time.monotonic()
     resolvers = Together(asked)
-    looked_up = together({"getaddrinfo": lambda: _getaddrinfo(bare, port)}, deadline.within(GETADDRINFO_SECONDS))
+    error, message, addresses = _looked_up(bare, port, resolvers, len(asked), deadline)
     seconds = time.monotonic() - started
-    error, message, addresses = looked_up.get("getaddrinfo") or ("TIMED_OUT", f"no answer in {seconds:.1f} s", ())
-    answers = resolvers.within(deadline.within(AFTERTHOUGHT_SECONDS if addresses else RESOLVER_SECONDS))
+    answers = resolvers.within(deadline.within(AFTERTHOUGHT_SECONDS if addresses else RESOLVER_SECONDS + ANOTHER_SECONDS))
+    heard = tuple(answers[key] for key in asked if key in answers)
+    hosts_file = hosts_entries(bare)
     return Resolution(
         host=redact.plain(host),
         addresses=addresses,
         error=error,
         message=message,
-        hosts_file=hosts_entries(bare),
-        resolvers=tuple(answers[key] for key in asked if key in answers),
+        hosts_file=hosts_file,
+        resolvers=heard,
+        search_domain="" if hosts_file else _search_domain(bare, addresses, heard, deadline),
+        sources=name_sources(),
         seconds=seconds,
     )
+
+
+def _looked_up(host: str, port: int, resolvers: Together[tuple[str, str], ResolverAnswer], asked: int, deadline: Deadline) -> Lookup:
+    """``getaddrinfo``, for as long as there is hope: where every resolver was silent when asked directly, only until it has tried again once."""
+    started = time.monotonic()
+    waiting = Together({"getaddrinfo": lambda: _getaddrinfo(host, port)})
+    for seconds in (HOPELESS_SECONDS, GETADDRINFO_SECONDS - HOPELESS_SECONDS):
+        if found := waiting.within(deadline.within(seconds)).get("getaddrinfo"):
+            return found
+        said = resolvers.within(0.0)
+        if len(said) == asked and all(answer.error for answer in said.values()):
+            break
+    return "TIMED_OUT", f"no answer in {time.monotonic() - started:.1f} s", ()
+
+
+def _search_domain(host: str, addresses: tuple[Address, ...], heard: tuple[ResolverAnswer, ...], deadline: Deadline) -> str:
+    """The search domain under which these addresses are found, where no resolver gives them for the name itself; "" in all other cases."""
+    got = {address.ip for address in addresses}
+    words = [answer for answer in heard if not answer.error]
+    if not got or not words or any(got & set(answer.addresses) for answer in words):
+        return ""
+    limited = Deadline(deadline.within(ANOTHER_SECONDS))
+    asked = {domain: functools.partial(ask, words[0].server, f"{host}.{domain}", words[0].transport, limited) for domain in search_domains()}
+    answers = together(asked, limited.within(ANOTHER_SECONDS)) if asked else {}
+    return next((redact.plain(domain) for domain, answer in answers.items() if got & set(answer.addresses)), "")
 
 
 def _literal(host: str) -> Address | None:
@@ -99,22 +133,33 @@ def configured_resolvers(path: Path = RESOLV_CONF) -> tuple[str, ...]:
 
 def _nameservers(path: Path) -> Iterator[str]:
     """``nameserver`` lines of resolv.conf(5): the first three count."""
-    try:
-        lines = path.read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return
-    servers = [fields[1] for fields in map(str.split, lines) if len(fields) > 1 and fields[0] == "nameserver"]
+    servers = [words[0] for keyword, *words in _lines(path) if keyword == "nameserver" and words]
     yield from (server for server in servers[:3] if _literal(server))
+
+
+def search_domains(path: Path = RESOLV_CONF) -> tuple[str, ...]:
+    """What is tried behind a name: the last ``search`` or ``domain`` line of resolv.conf(5)."""
+    lines = [words for keyword, *words in _lines(path) if keyword in ("search", "domain")]
+    return tuple(domain.strip(".") for domain in (lines[-1] if lines else ()) if domain.strip("."))[:MOST_DOMAINS]
+
+
+def name_sources(path: Path = NSSWITCH) -> str:
+    """The ``hosts`` line of nsswitch.conf(5): where names are looked up, in order."""
+    return next((redact.plain(" ".join(words), 200) for keyword, *words in _lines(path) if keyword == "hosts:"), "")
+
+
+def _lines(path: Path) -> list[list[str]]:
+    """The words of a file's lines, without comments; nothing where there is no such file."""
+    try:
+        text = path.read_text("utf-8", "replace")
+    except OSError:
+        return []
+    return [words for line in text.splitlines() if (words := line.partition("#")[0].split())]
 
 
 def hosts_entries(host: str, path: Path = HOSTS) -> tuple[str, ...]:
     """Addresses that the hosts file gives for ``host`` (hosts(5))."""
-    try:
-        lines = path.read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return ()
-    entries = (line.partition("#")[0].split() for line in lines)
-    return tuple(redact.plain(fields[0]) for fields in entries if host.lower() in (name.lower() for name in fields[1:]))
+    return tuple(redact.plain(address) for address, *names in _lines(path) if host.lower() in (name.lower() for name in names))
 
 
 def ask(server: str, host: str, transport: Transport, deadline: Deadline) -> ResolverAnswer:
@@ -125,7 +170,9 @@ def ask(server: str, host: str, transport: Transport, deadline: Deadline) -> Res
     started = time.monotonic()
     first = _query(server, host, "A", transport, deadline)
     if isinstance(first, str):
-        return ResolverAnswer(server=server, transport=transport, error=first, seconds=time.monotonic() - started)  # type: ignore[arg-type]
+        seconds = time.monotonic() - started
+        others = _answers_others(server, transport, deadline) if first == "timed_out" else NOT_ASKED
+        return ResolverAnswer(server=server, transport=transport, error=first, answers_others=others, seconds=seconds)
     second = _query(server, host, "AAAA", transport, deadline)
     replies = [reply for reply in (first, second) if not isinstance(reply, str)]
     helps: bool | Unseen = NOT_ASKED
@@ -137,7 +184,8 @@ def ask(server: str, host: str, transport: Transport, deadline: Deadline) -> Res
         transport=transport,
         rcode=redact.plain(dns.rcode.to_text(first.rcode())),
         addresses=tuple(redact.plain(text) for reply in replies for text in _addresses(reply)),
-        extended_errors=tuple(redact.plain(error.to_text()) for error in first.extended_errors()),
+        extended_errors=tuple(_extended(error) for error in first.extended_errors()),
+        truncated=bool(first.flags & dns.flags.TC),
         checking_disabled_helps=helps,
         seconds=time.monotonic() - started,
     )
@@ -151,8 +199,20 @@ def _addresses(reply: dns.message.Message) -> Iterator[str]:
             yield from (record.address for record in answer)
 
 
-def _query(server: str, host: str, kind: str, transport: Transport, deadline: Deadline, flags: int = 0) -> dns.message.Message | str:
-    """One question to one server: the reply, or how it failed ("timed_out", "refused", "unreachable", "invalid")."""
+def _extended(error: dns.edns.EDEOption) -> str:
+    """An extended error with its name in RFC 8914 §4 and the server's own text."""
+    number = int(error.code)
+    name = error.code.name.replace("_", " ").lower() if hasattr(error.code, "name") else ""
+    return redact.plain(f"EDE {number}" + (f" ({name})" if name else "") + (f": {error.text}" if error.text else ""))
+
+
+def _answers_others(server: str, transport: Transport, deadline: Deadline) -> bool:
+    """Whether a server that is silent about one name answers anything: who serves the root. Any answer counts."""
+    return not isinstance(_query(server, ".", "NS", transport, Deadline(deadline.within(ANOTHER_SECONDS))), str)
+
+
+def _query(server: str, host: str, kind: str, transport: Transport, deadline: Deadline, flags: int = 0) -> dns.message.Message | Failure:
+    """One question to one server: the reply, or how it failed."""
     import dns.exception
     import dns.flags
     import dns.message
@@ -169,6 +229,8 @@ def _query(server: str, host: str, kind: str, transport: Transport, deadline: De
         return "timed_out"
     except ConnectionRefusedError:
         return "refused"
+    except PermissionError:  # a packet filter of this machine drops what leaves
+        return "denied"
     except OSError:
         return "unreachable"
     except (dns.exception.DNSException, EOFError, ValueError):

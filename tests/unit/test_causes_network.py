@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 
 import pytest
 
 from diagnostics.case import (
+    Attempt,
     Body,
     Case,
     ConfiguredProxy,
@@ -16,6 +18,8 @@ from diagnostics.case import (
     Platform,
     ProxySetting,
     Published,
+    Resolution,
+    ResolverAnswer,
     Response,
     StoreVerdict,
     Target,
@@ -26,6 +30,7 @@ from diagnostics.case import (
 from diagnostics.diagnosis import judge
 from tests.unit.cases import (
     CDN,
+    HUB,
     IPV4,
     IPV6,
     PROXY,
@@ -60,7 +65,6 @@ def test_a_healthy_hub_has_no_diagnosis() -> None:
 
 NAMES = {
     "dns-server-unreachable": unresolved("EAI_AGAIN", {"error": "timed_out"}),
-    "network-offline": unresolved("EAI_AGAIN", {"error": "unreachable"}),
     "dns-server-failure": unresolved("EAI_AGAIN", {"rcode": "SERVFAIL"}),
     "dns-name-unknown": unresolved("EAI_NONAME", {"rcode": "NXDOMAIN"}),
     "dns-no-address": unresolved("EAI_NODATA", {"rcode": "NOERROR"}),
@@ -69,8 +73,77 @@ NAMES = {
 
 @pytest.mark.parametrize("cause", NAMES)
 def test_names_that_do_not_resolve(cause: str) -> None:
-    """“Name or service not known” and “temporary failure” come from five causes; the resolver's own answer decides."""
+    """“Name or service not known” and “temporary failure” come from several causes; the resolver's own answer decides."""
     assert causes(only(stopped_at("resolution", NAMES[cause]))) == [cause]
+
+
+CUT_OFF = Environment(platform=Platform(system="Linux", default_route=False))
+UNROUTED = dataclasses.replace(connection((IPV4, "unreachable")), attempts=(Attempt(address=IPV4, outcome="unreachable", errno=errno.ENETUNREACH),))
+FORBIDDEN = dataclasses.replace(UNROUTED, attempts=(Attempt(address=IPV4, outcome="unreachable", errno=errno.EHOSTUNREACH),))
+
+
+def test_no_way_to_any_resolver_and_no_default_route_is_a_machine_that_is_offline() -> None:
+    """With a default route it is the resolver (a VPN's) that has no way; a resolver that answers shows a network, whatever route a host lacks."""
+    unreachable = unresolved("EAI_AGAIN", {"error": "unreachable"})
+    assert causes(only(stopped_at("resolution", unreachable), environment=CUT_OFF)) == ["network-offline"]
+    assert causes(only(stopped_at("resolution", unreachable))) == ["dns-server-unreachable"]
+    assert causes(only(stopped_at("connection", UNROUTED), environment=CUT_OFF)) == ["host-unreachable"]
+    pinned = resolution(resolvers=(), hosts_file=(IPV4.ip,))
+    assert causes(only(stopped_at("connection", UNROUTED, resolution=pinned), environment=CUT_OFF)) == ["network-offline"]
+    assert causes(only(stopped_at("connection", FORBIDDEN, resolution=pinned), environment=CUT_OFF)) == ["host-unreachable"]
+
+
+def test_a_question_that_this_machine_does_not_let_out_is_no_missing_network() -> None:
+    """A packet filter that drops UDP to port 53 gives EPERM to whoever sends."""
+    udp, tcp = (ResolverAnswer(server="10.0.0.53", transport=transport, error=error) for transport, error in (("udp", "denied"), ("tcp", "timed_out")))
+    found = Resolution(host=HUB, error="EAI_AGAIN", resolvers=(udp, tcp))
+    assert causes(only(stopped_at("resolution", found), environment=CUT_OFF)) == ["dns-server-unreachable"]
+
+
+def test_what_is_truncated_is_no_empty_answer() -> None:
+    """UDP says that the answer is too long, TCP is dropped: the resolver cannot be heard; where both are whole and empty there is no address."""
+    udp = ResolverAnswer(server="10.0.0.53", transport="udp", rcode="NOERROR", truncated=True)
+    tcp = ResolverAnswer(server="10.0.0.53", transport="tcp", error="timed_out")
+    assert causes(only(stopped_at("resolution", Resolution(host=HUB, error="EAI_AGAIN", resolvers=(udp, tcp))))) == ["dns-server-unreachable"]
+    assert causes(only(stopped_at("resolution", unresolved("EAI_NODATA", {"rcode": "NOERROR"})))) == ["dns-no-address"]
+
+
+def test_a_resolver_that_is_silent_about_one_name_answers_others() -> None:
+    """It is a failure of that server for that name; one that answers nothing cannot be reached."""
+    found = unresolved("EAI_AGAIN", {"error": "timed_out", "answers_others": True})
+    assert causes(only(stopped_at("resolution", found))) == ["dns-server-failure"]
+
+
+def test_nsswitch_without_dns_is_no_resolver() -> None:
+    """The resolvers know the name and the system never asks them."""
+    known = {"rcode": "NOERROR", "addresses": (IPV4.ip,)}
+    found = dataclasses.replace(unresolved("EAI_NONAME", known), sources="files")
+    assert causes(only(stopped_at("resolution", found))) == ["dns-not-configured"]
+
+
+def test_many_hosts_that_fail_alike_are_one_diagnosis() -> None:
+    """A firewall is one, however many hosts it shuts off."""
+    for outcome, cause in (("timed_out", "connection-timed-out"), ("refused", "connection-refused")):
+        legs = [stopped_at("connection", connection((IPV4, outcome)), f"host{number}.example") for number in range(16)]
+        assert causes(case(*(journey(item, name=f"url-{number}") for number, item in enumerate(legs)))) == [cause]
+
+
+def test_a_hosts_entry_is_a_lie_where_the_host_is_elsewhere() -> None:
+    """Only if the host answers where the resolver points to; a pinned address that a firewall shuts off is no lie."""
+    elsewhere = dataclasses.replace(IPV4, ip="18.9.9.9")
+    pinned = resolution(addresses=(elsewhere,), hosts_file=(elsewhere.ip,))
+    dropped = stopped_at("connection", connection((elsewhere, "timed_out")), resolution=pinned)
+    assert causes(only(dataclasses.replace(dropped, counterfactuals=answer("other-address", True)))) == ["dns-wrong-address"]
+    assert causes(only(dataclasses.replace(dropped, counterfactuals=answer("other-address", False)))) == ["connection-timed-out"]
+
+
+def test_whoever_goes_by_a_public_name_on_this_machine_is_judged_by_his_certificate() -> None:
+    """A mirror on loopback with an expired certificate is expired; one that shows another's name is a sinkhole."""
+    here = dataclasses.replace(IPV4, ip="127.0.0.1")
+    local = resolution(addresses=(here,), hosts_file=("127.0.0.1",), resolvers=())
+    connected = connection((here, "connected"))
+    assert causes(only(dataclasses.replace(untrusted(10), resolution=local, connection=connected))) == ["tls-certificate-expired"]
+    assert causes(only(dataclasses.replace(untrusted(62), resolution=local, connection=connected))) == ["dns-wrong-address"]
 
 
 def test_a_refusing_resolver_is_a_failure_and_a_refused_port_is_an_unreachable_one() -> None:
