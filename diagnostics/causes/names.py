@@ -262,10 +262,12 @@ def _unsteady(resolution: Resolution) -> bool:
 
 
 def _server_failure(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    return all_in_one("dns-server-failure", _resolver_faults(case, faults, _fails), _failure_facts)
+    pairs = _resolver_faults(case, faults, _fails)
+    hosts = some(leg.host for _, leg in pairs)
+    return all_in_one("dns-server-failure", pairs, lambda fault, leg: {"hosts": hosts, **_failure_facts(leg)})
 
 
-def _failure_facts(fault: Fault, leg: Leg) -> dict[str, str]:
+def _failure_facts(leg: Leg) -> dict[str, str]:
     assert isinstance(leg.resolution, Resolution)
     resolution = leg.resolution
     refusing = [answer for answer in _answers(resolution) if answer.rcode in FAILED_RCODES]
@@ -276,7 +278,7 @@ def _failure_facts(fault: Fault, leg: Leg) -> dict[str, str]:
         "host": leg.host,
         "server": who.server,
         "rcode": rcode,
-        "says": f"answers {rcode}" if rcode else "says nothing" if silent else "answers only now and then",
+        "says": f"answers {rcode} for" if rcode else "says nothing about" if silent else "answers only now and then about",
         "extended": "; ".join(dict.fromkeys(text for answer in refusing for text in answer.extended_errors)),
         "dnssec": "yes" if any(answer.checking_disabled_helps is True for answer in refusing) else "",
     }
@@ -291,7 +293,7 @@ def _server_failure_remedies(finding: Finding, case: Case) -> list[Remedy]:
         do = f"{server} refuses to answer this machine about {host}: a policy, or a resolver for other networks. Ask whoever runs it, or use the resolver your network hands out."
     elif facts["rcode"]:
         do = f"{server} could not find out about {host} ({facts['rcode']}). Try again in a minute; if it stays, report it to whoever runs the resolver, or use another."
-    elif facts["says"] == "says nothing":
+    elif facts["says"] == "says nothing about":
         do = f"{server} answers other questions and drops those about {host}: a filter, or a resolver that cannot reach that zone's servers. Ask whoever runs it, or use another resolver."
     else:
         do = f"{server} answered about {host} only when asked once more: try again, and report it to whoever runs the resolver if it stays."
@@ -448,7 +450,7 @@ CAUSES = (
     Cause(
         id="dns-server-failure",
         owner=("network",),
-        title="The DNS resolver {server} {says} for {host}",
+        title="The DNS resolver {server} {says} {hosts}",
         why="The resolver is reachable, and it could not, or would not, look the name up. The client sees only “temporary failure in name resolution”.",
         recognise=_server_failure,
         remedies=_server_failure_remedies,

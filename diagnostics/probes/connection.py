@@ -30,16 +30,25 @@ _OUTCOMES: dict[int, Literal["refused", "timed_out", "unreachable", "reset", "de
 }
 
 
-def connect(addresses: tuple[Address, ...], port: int, deadline: Deadline, sockets: OpenSockets) -> tuple[Connection, socket.socket | None]:
-    """Try every address (in the order ``getaddrinfo`` gave) at once; the socket returned is the earliest in that order that connected."""
+Silent = dict[tuple[str, int], Attempt]  # by address and port
+
+
+def connect(
+    addresses: tuple[Address, ...], port: int, deadline: Deadline, sockets: OpenSockets, silent: Silent | None = None
+) -> tuple[Connection, socket.socket | None]:
+    """Try every address (in the order ``getaddrinfo`` gave) at once; the socket returned is the earliest in that order that connected.
+
+    ``silent`` keeps what did not answer: nobody waits for it a second time where another address answers.
+    """
+    silent = {} if silent is None else silent
     started = time.monotonic()
     attempts: dict[Address, Attempt] = {}
     connected: dict[Address, socket.socket] = {}
     with selectors.DefaultSelector() as selector:
         for address in addresses[:MOST_ADDRESSES]:
             _begin(address, port, selector, attempts, connected, started)
-        _finish(selector, attempts, connected, started, deadline)
-        _give_up(selector, attempts, started)
+        _finish(selector, attempts, connected, started, deadline, {address for address in addresses if (address.ip, port) in silent})
+        _give_up(selector, attempts, started, port, silent)
     chosen = next((address for address in addresses if address in connected), None)
     for address, sock in connected.items():
         if address != chosen:
@@ -71,13 +80,19 @@ def _begin(
 
 
 def _finish(
-    selector: selectors.BaseSelector, attempts: dict[Address, Attempt], connected: dict[Address, socket.socket], started: float, deadline: Deadline
+    selector: selectors.BaseSelector,
+    attempts: dict[Address, Attempt],
+    connected: dict[Address, socket.socket],
+    started: float,
+    deadline: Deadline,
+    known_silent: set[Address],
 ) -> None:
     end = started + deadline.within(CONNECT_SECONDS)
     shortened = False
     while selector.get_map():
         if connected and not shortened:
-            end, shortened = min(end, time.monotonic() + STRAGGLER_SECONDS), True
+            patience = 0.0 if {key.data for key in selector.get_map().values()} <= known_silent else STRAGGLER_SECONDS
+            end, shortened = min(end, time.monotonic() + patience), True
         ready = selector.select(max(0.0, end - time.monotonic()))
         for key, _ in ready:
             sock = key.fileobj
@@ -99,9 +114,9 @@ def _settle(
         connected[address] = sock
 
 
-def _give_up(selector: selectors.BaseSelector, attempts: dict[Address, Attempt], started: float) -> None:
+def _give_up(selector: selectors.BaseSelector, attempts: dict[Address, Attempt], started: float, port: int, silent: Silent) -> None:
     for key in list(selector.get_map().values()):
-        attempts[key.data] = _attempt(key.data, errno.ETIMEDOUT, started)
+        attempts[key.data] = silent.setdefault((key.data.ip, port), _attempt(key.data, errno.ETIMEDOUT, started))
         selector.unregister(key.fileobj)
         assert isinstance(key.fileobj, socket.socket)
         key.fileobj.close()

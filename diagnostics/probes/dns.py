@@ -67,14 +67,14 @@ def resolve(host: str, port: int, deadline: Deadline, servers: tuple[str, ...]) 
 
 
 def _looked_up(host: str, port: int, resolvers: Together[tuple[str, str], ResolverAnswer], asked: int, deadline: Deadline) -> Lookup:
-    """``getaddrinfo``, for as long as there is hope: where every resolver was silent when asked directly, only until it has tried again once."""
+    """``getaddrinfo``, for as long as there is hope: where no resolver could be heard when asked directly, only until it has tried again once."""
     started = time.monotonic()
     waiting = Together({"getaddrinfo": lambda: _getaddrinfo(host, port)})
     for seconds in (HOPELESS_SECONDS, GETADDRINFO_SECONDS - HOPELESS_SECONDS):
         if found := waiting.within(deadline.within(seconds)).get("getaddrinfo"):
             return found
         said = resolvers.within(0.0)
-        if len(said) == asked and all(answer.error for answer in said.values()):
+        if len(said) == asked and all(answer.error or answer.truncated for answer in said.values()):
             break
     return "TIMED_OUT", f"no answer in {time.monotonic() - started:.1f} s", ()
 

@@ -40,6 +40,7 @@ class Means:
     deadline: Deadline
     sockets: OpenSockets = field(default_factory=OpenSockets)
     verdicts: proxy.Verdicts = field(default_factory=proxy.Verdicts)
+    silent: connection.Silent = field(default_factory=dict)
     _names: dict[str, Resolution] = field(default_factory=dict)
     _locks: dict[str, threading.Lock] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
@@ -177,7 +178,7 @@ class _Walk:
         host, port = self._next_hop
         self._waiting("connection", f"a connection to {host}:{port}")
         assert isinstance(self.leg.resolution, Resolution)
-        made, self.sock = connection.connect(self.leg.resolution.addresses, port, self.means.deadline, self.means.sockets)
+        made, self.sock = connection.connect(self.leg.resolution.addresses, port, self.means.deadline, self.means.sockets, self.means.silent)
         self._note(connection=made)
         return self.sock is not None
 
