@@ -368,6 +368,8 @@ class Body:
     outcome: Literal["complete", "sampled", "truncated", "stalled", "reset", "invalid"]
     bytes: int
     expected: int | Unseen = ABSENT
+    encoding: str = ""  # Content-Encoding; digests and ``content_bytes`` are of what it unpacks to
+    content_bytes: int | Unseen = NOT_ASKED  # after decoding, when it was read whole
     content: str = ""
     title: str = ""
     first_byte_seconds: float | Unseen = ABSENT

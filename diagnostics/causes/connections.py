@@ -23,6 +23,14 @@ from diagnostics.causes.claims import (
 )
 from diagnostics.facts import clients
 
+HOW = {
+    ("resolution", ""): "the resolver knows no way (other names resolve)",
+    ("connection", "refused"): "connections are refused",
+    ("connection", "timed_out"): "packets vanish",
+    ("connection", "unreachable"): "the system or a router says at once that there is no way",
+    ("tunnel", ""): "the proxy opens no way",
+    ("handshake", ""): "connections are cut before TLS stands",
+}
 BLOCKED_STATUSES = frozenset({403, 502, 503, 504})
 
 
@@ -36,7 +44,9 @@ def _tried(leg: Leg) -> str:
 
 def _facts(fault: Fault, leg: Leg) -> dict[str, str]:
     host, port = host_port(fault.subject)
-    return {"host": host, "port": port, "addresses": _tried(leg), "check": _check(leg)}
+    tried = _tried(leg)
+    named = f"The name resolves ({tried})" if leg.resolution and not leg.resolution.literal else "The address needs no looking up"
+    return {"host": host, "port": port, "addresses": tried, "named": named, "check": _check(leg)}
 
 
 def _check(leg: Leg) -> str:
@@ -62,13 +72,12 @@ def _from_endpoint(case: Case, host: str) -> bool:
 def _download_blocked(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     """The first host works and the one it sends the client to for the bytes cannot be reached, or is refused, from here."""
     found: dict[str, list[Fault]] = {}
-    first = ""
+    first = how = ""
     for fault in faults:
-        leg = leg_of(case, fault)
-        hub = first_hop_fine(case, fault)
+        leg, hub = leg_of(case, fault), first_hop_fine(case, fault)
         if leg and hub and _kept_away(fault, leg) and not any(other.code == "wrong-address" for other in of_leg(faults, fault)):
             found.setdefault(f"{leg.host}:{leg.port}", []).extend(of_leg(faults, fault))
-            first = hub.host
+            first, how = hub.host, how or HOW.get((fault.step, fault.code), HOW.get((fault.step, ""), "nothing gets through"))
     if not found:
         return []
     hosts = tuple(found)
@@ -78,7 +87,7 @@ def _download_blocked(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
             cause="download-host-blocked",
             subjects=tuple(Subject(kind="host", name=host) for host in hosts),
             claims=claims,
-            facts={"first": first, "hosts": ", ".join(hosts), "host": hosts[0].rpartition(":")[0], "needed": ", ".join(hosts_needed(case))},
+            facts={"first": first, "how": how, "hosts": ", ".join(hosts), "host": hosts[0].rpartition(":")[0], "needed": ", ".join(hosts_needed(case))},
         )
     ]
 
@@ -169,26 +178,35 @@ def _timed_out(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     others = other_hosts_work(case)
     nobody = " No host answered at all: it may be that this network lets nothing out but through a proxy."
     said = f" Other hosts answer ({some(others)})." if others else nobody if len({leg.host for leg in case.legs}) > 1 else ""
-    mixed = ((fault, leg) for fault, leg in _direct(case, faults, "mixed") if not _ipv6_dead(leg))
-    return _together("connection-timed-out", [*_direct(case, faults, "timed_out"), *mixed], lambda fault, leg: {"others": said})
+    found = _together("connection-timed-out", _direct(case, faults, "timed_out"), lambda fault, leg: {"others": said})
+    mixed = [(fault, leg) for fault, leg in _direct(case, faults, "mixed") if not _ipv6_dead(leg)]
+    silent = some(f"{address} (one address of {leg.host})" for _, leg in mixed for address in _silent(leg))
+    return found + all_in_one(
+        "connection-timed-out", mixed, lambda fault, leg: {**_facts(fault, leg), "places": silent, "others": " Its other addresses answer."}
+    )
+
+
+def _silent(leg: Leg) -> list[str]:
+    attempts = leg.connection.attempts if isinstance(leg.connection, Connection) else ()
+    return [attempt.address.ip for attempt in attempts if attempt.outcome == "timed_out"]
 
 
 def _timed_out_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    hosts = ", ".join(hosts_needed(case)) or f"{facts['host']}:{facts['port']}"
-    return [
-        Remedy(
-            do=f"Something drops the packets to {facts['places']} (nothing came back, not even a refusal). Ask your network's admin to allow, outgoing: {hosts}; or for the proxy to use, and set HTTPS_PROXY.",
-            check=facts["check"],
-        ),
-        *offline_remedy(case),
-    ]
+    if all(address.startswith("127.") or address == "::1" for address in facts["addresses"].split(", ")):
+        do = f"{facts['places']} is this machine: the service there takes no connections (it hangs, or its queue is full), or a packet filter of this machine drops them. Restart it."
+    else:
+        hosts = ", ".join(hosts_needed(case)) or facts["places"]
+        do = f"Something drops the packets to {facts['places']} (nothing came back, not even a refusal). Ask your network's admin to allow, outgoing: {hosts}; or for the proxy to use, and set HTTPS_PROXY."
+    setting = f" The host comes from HF_ENDPOINT ({case.environment.endpoint.value}): check it first." if case.environment.endpoint else ""
+    return [Remedy(do=do + (setting if _from_endpoint(case, facts["host"]) else ""), check=facts["check"]), *offline_remedy(case)]
 
 
 def _reset(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = list(_direct(case, faults, "reset"))
     pairs += [(fault, leg) for fault, leg in on_legs(case, faults, "handshake", "reset", "closed") if _cut_before_speaking(leg)]
-    pairs += [(fault, leg) for fault, leg in on_legs(case, faults, "response", "reset") if leg.route.kind == "direct" and leg.scheme == "http"]
+    plain = [(fault, leg) for fault, leg in on_legs(case, faults, "response", "reset", "closed") if leg.route.kind == "direct" and leg.scheme == "http"]
+    pairs += [(fault, leg) for fault, leg in plain if fault.code == "reset" or _cut_before_speaking(leg)]
     return _together("connection-reset", pairs)
 
 
@@ -270,7 +288,7 @@ def _ipv6_remedies(finding: Finding, case: Case) -> list[Remedy]:
             run="echo 'precedence ::ffff:0:0/96 100' | sudo tee -a /etc/gai.conf",
             check=f"getent ahosts {shlex.quote(host)}",
         ),
-        Remedy(do="Or switch IPv6 off until the route is repaired.", run="sudo sysctl -w net.ipv6.conf.all.disable_ipv6=1", check=again(case)),
+        Remedy(do="Switch IPv6 off until the route is repaired.", run="sudo sysctl -w net.ipv6.conf.all.disable_ipv6=1", check=again(case)),
     ]
 
 
@@ -279,7 +297,7 @@ CAUSES = (
         id="download-host-blocked",
         owner=("network",),
         title="{first} can be reached, but {hosts}, from where the files come, cannot",
-        why="The hub answers and redirects the download to another host; that one is blocked from here. Small files arrive, large ones fail.",
+        why="{first} answers and sends the download on to another host; to that one, {how}. Small files may arrive while large ones fail.",
         recognise=_download_blocked,
         remedies=_download_blocked_remedies,
         lab="download-host-blocked",
@@ -306,7 +324,7 @@ CAUSES = (
         id="connection-refused",
         owner=("server", "network"),
         title="Connections to {places} are refused",
-        why="The host (or a firewall in its name) answers at once that nothing may be had there. The name resolves ({addresses}), so neither DNS nor the network as a whole is at fault.",
+        why="The host (or a firewall in its name) answers at once that nothing may be had there. {named}, so neither DNS nor the network as a whole is at fault.",
         recognise=_refused,
         remedies=_refused_remedies,
         lab="connection-refused",
@@ -324,7 +342,7 @@ CAUSES = (
         id="host-unreachable",
         owner=("network",),
         title="There is no way from here to {places}",
-        why="The name resolves ({addresses}), and the system or a router answered at once that this address cannot be reached{family}.",
+        why="{named}, and the system or a router answered at once that this address cannot be reached.",
         recognise=_unreachable,
         remedies=_unreachable_remedies,
         lab="host-unreachable",
@@ -333,7 +351,7 @@ CAUSES = (
         id="connection-timed-out",
         owner=("network",),
         title="Nothing answers at {places}: packets vanish on the way",
-        why="The name resolves ({addresses}) and every attempt to connect ran out of time without any answer.{others} That is what a firewall does which drops instead of rejecting.",
+        why="{named}, and every attempt to connect there ran out of time without any answer: that is what a firewall does which drops instead of rejecting.{others}",
         recognise=_timed_out,
         remedies=_timed_out_remedies,
         lab="connection-timed-out",

@@ -423,7 +423,7 @@ CAUSES = (
     Cause(
         id="dns-wrong-address",
         owner=("network", "you"),
-        title="{host} resolves to {address}, where it cannot be; {source} says so",
+        title="The name {host} leads to {address}, where it is not; {source} says so",
         why="Something (a hosts entry, a sinkhole, a block list, a search domain) answers in the place of DNS, so every connection goes nowhere or to somebody else.",
         recognise=_wrong_address,
         remedies=_wrong_address_remedies,

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import shlex
 
-from diagnostics.case import Body, Case, Cause, Fault, Finding, Leg, Remedy
+from diagnostics.case import Body, Case, Cause, Fault, Finding, Leg, Published, Remedy
 from diagnostics.causes.claims import again, by_subject, journey_of, on_legs
+
+HOW = {
+    "reset": "The connection was reset before the end of {file}.",
+    "truncated": "The connection was closed before the end of {file}.",
+    "short": "The answer is in order, and what it holds is shorter than {file} as published: that host (or something on the way) has only a part of it.",
+}
 
 
 def _facts(case: Case, fault: Fault, leg: Leg) -> dict[str, str]:
     body, journey = leg.body, journey_of(case, fault)
     assert isinstance(body, Body)
+    name = (journey.path if journey else "") or leg.url
+    published = journey.published if journey and isinstance(journey.published, Published) else None
+    known = (published.bytes if published else None) if fault.code in ("short", "digest") else body.expected
     return {
         "host": leg.host,
         "url": leg.url,
-        "file": (journey.path if journey else "") or leg.url,
+        "file": name,
         "bytes": str(body.bytes),
-        "expected": str(body.expected) if isinstance(body.expected, int) else "an unknown number of",
-        "how": {"reset": "reset", "truncated": "closed"}.get(fault.code, fault.code),
+        "of": f" of {known}" if isinstance(known, int) else "",
+        "how": HOW.get(fault.code, "").format(file=name),
+        "length": "The length is right and the digest is not." if body.bytes == known else "The digest is not the published one.",
         "silence": f"{body.stalled_seconds:.0f}",
-        "rate": next((item.seen for item in fault.evidence if item.fact == "rate"), ""),
-        "estimate": next((item.expected for item in fault.evidence if item.fact == "still to come"), ""),
+        "rate": next((item.seen.partition(" over ")[0] for item in fault.evidence if item.fact == "rate"), ""),
+        "estimate": next((item.expected.partition(" at ")[0] for item in fault.evidence if item.fact == "still to come"), ""),
     }
 
 
@@ -29,11 +39,18 @@ def _found(cause: str, case: Case, faults: tuple[Fault, ...], *codes: str) -> li
 
 
 def _truncated(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    return _found("download-truncated", case, faults, "truncated", "reset")
+    return _found("download-truncated", case, faults, "truncated", "reset", "short")
 
 
 def _truncated_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
+    if facts["how"] == HOW["short"].format(file=facts["file"]):
+        return [
+            Remedy(
+                do=f"Take {facts['file']} from another mirror or over another network, and report it to {facts['host']}: a retry there brings the same part again.",
+                check=f"curl -sSL -o /dev/null -w '%{{size_download}}\\n' {shlex.quote(facts['url'])}",
+            )
+        ]
     return [
         Remedy(
             do=f"Fetch it with a client that resumes (hf download and curl -C - do); if it is cut at the same place again, something between limits size or time: try another network, or ask the admin of this one about {facts['host']}.",
@@ -94,8 +111,8 @@ CAUSES = (
     Cause(
         id="download-truncated",
         owner=("network", "server"),
-        title="The download from {host} is cut: {bytes} of {expected} bytes came",
-        why="The connection was {how} before the end of {file}. Some clients save such a file as if it were whole.",
+        title="The download from {host} is cut: {bytes}{of} bytes came",
+        why="{how} Some clients save such a file as if it were whole.",
         recognise=_truncated,
         remedies=_truncated_remedies,
         lab="download-truncated",
@@ -113,7 +130,7 @@ CAUSES = (
         id="remote-checksum-mismatch",
         owner=("server", "network"),
         title="{host} sends other bytes for {file} than were published",
-        why="The length is right and the digest is not. No client of the hub checks this; the model would load and be wrong.",
+        why="{length} No client of the hub checks this; the model would load and be wrong.",
         recognise=_digest,
         remedies=_digest_remedies,
         lab="remote-checksum-mismatch",

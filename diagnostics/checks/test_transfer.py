@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diagnostics.case import Files, Journey, Listing, Published, RemoteFile, Unseen
+from diagnostics.case import Body, Files, Journey, Listing, Published, RemoteFile, Unseen
 from diagnostics.checks.wording import destination, duration, fact, size
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def test_bytes_keep_coming(journeys: tuple[Journey, ...], expect: Expect) -> Non
         expected = f"{body.expected} bytes" if isinstance(body.expected, int) else "the whole content"
         seen = [fact(subject, f"content of {leg.url}", f"{body.outcome} after {body.bytes} bytes", expected)]
         seen += [fact(subject, "silence", duration(body.stalled_seconds), "bytes")] if body.outcome == "stalled" else []
+        seen += [fact(subject, "content encoding", body.encoding)] if body.encoding and body.outcome == "invalid" else []
         seen += [fact(subject, "it broke with", body.message)] if body.message else []
         expect.that(body.outcome in ("complete", "sampled"), body.outcome, subject, *seen)
 
@@ -30,17 +31,24 @@ def test_bytes_are_those_published(journeys: tuple[Journey, ...], expect: Expect
     for journey in journeys:
         for leg, body in expect.reached([journey], "body"):
             published = journey.published
-            if isinstance(published, Published) and body.outcome == "complete":
+            if isinstance(published, Published) and body.outcome == "complete" and not _somebody_elses_page(journey, body):
                 subject = destination(leg)
                 actual = body.git_sha1 if published.algorithm == "git-sha1" else body.sha256
-                if published.algorithm in ("sha256", "git-sha1") and isinstance(actual, str):
-                    seen = [
-                        fact(subject, f"{published.algorithm} of {journey.path}", actual, f"{published.value} ({published.source})"),
-                        fact(subject, "size", body.bytes),
-                    ]
-                    expect.that(actual.startswith(published.value), "digest", subject, *seen)
+                came = body.content_bytes if isinstance(body.content_bytes, int) else body.bytes
+                wanted = f"{published.bytes} ({published.source})" if isinstance(published.bytes, int) else ""
+                seen = [fact(subject, f"size of {journey.path}", came, wanted)]
+                if isinstance(published.bytes, int) and came < published.bytes:
+                    expect.that(False, "short", subject, *seen)
+                elif published.algorithm in ("sha256", "git-sha1") and isinstance(actual, str):
+                    digest = fact(subject, f"{published.algorithm} of {journey.path}", actual, f"{published.value} ({published.source})")
+                    expect.that(actual.startswith(published.value), "digest", subject, digest, *seen)
     if not expect.examined and not expect.blocked:
         expect.skip("no file was small enough to be read whole, or none has a published digest")
+
+
+def _somebody_elses_page(journey: Journey, body: Body) -> bool:
+    """A web page in the place of a file is another check's question."""
+    return body.content == "html" and not journey.path.endswith((".html", ".htm"))
 
 
 def test_bytes_come_fast_enough(journeys: tuple[Journey, ...], listing: Listing | Unseen, files: Files | Unseen, expect: Expect) -> None:

@@ -24,7 +24,7 @@ def said_by(answer: ResolverAnswer) -> str:
     if answer.error:
         others = ", though it answers another question" if answer.answers_others else ""
         return {
-            "timed_out": f"no answer in {answer.seconds:.1f} s{others}",
+            "timed_out": f"no answer in {answer.seconds:.0f} s{others}",
             "refused": "port 53 refused",
             "unreachable": "unreachable",
             "denied": "this machine's own packet filter does not let the question out",
@@ -37,7 +37,7 @@ def said_by(answer: ResolverAnswer) -> str:
 def attempt_text(attempt: Attempt) -> str:
     """One connection attempt."""
     if attempt.outcome == "connected":
-        return f"connected in {attempt.seconds * 1000:.0f} ms"
+        return "connected" if attempt.seconds < 0.5 else f"connected in {attempt.seconds:.1f} s"
     if attempt.outcome == "timed_out":
         return f"no answer in {attempt.seconds:.1f} s"
     return f"{os.strerror(attempt.errno)} ({errno.errorcode.get(attempt.errno, attempt.errno)})"

@@ -60,6 +60,8 @@ class Reply:
     cut_after: int | None = None  # end the connection there
     cut_by_reset: bool = False  # … with a RST
     stall_after: int | None = None  # say nothing more there, connection open
+    pause_after: int | None = None  # say nothing there for ``pause_seconds``, and go on
+    pause_seconds: float = 0.0
     bytes_per_second: float = 0.0  # 0: as fast as it goes
     wait_seconds: float = 0.0  # before the answer
     silent: bool = False  # no answer, connection open
@@ -218,6 +220,8 @@ def _send_body(sock: socket.socket, reply: Reply) -> bool:
     limits = [limit for limit in (reply.cut_after, reply.stall_after, reply.garbage_after) if limit is not None]
     body = reply.body[: min(limits)] if limits else reply.body
     for piece in _pieces(body, reply.bytes_per_second):
+        if reply.pause_after is not None and sent <= reply.pause_after < sent + len(piece):
+            time.sleep(reply.pause_seconds)
         sock.sendall(b"%x\r\n%s\r\n" % (len(piece), piece) if reply.chunked else piece)
         sent += len(piece)
     if reply.stall_after is not None:

@@ -278,15 +278,18 @@ def _about_handshake(leg: Leg, seen: Handshake, arrival: Arrival, means: Means) 
     assert dial is not None
     found: dict[str, Question] = {}
     if seen.outcome in ("reset", "closed", "silent"):
-        found["says-nothing"] = lambda: Counterfactual(
-            question="says-nothing", works=not tls.cut_unprompted(dial, means.sockets), detail="a connection on which nothing is said stays open"
-        )
+        found["says-nothing"] = functools.partial(_says_nothing, dial, means)
         found["without-sni"] = lambda: Counterfactual(
             question="without-sni", works=tls.works_without_name(dial, means.deadline, means.sockets), detail="a handshake that names no host"
         )
     if seen.outcome not in ("accepted", "store_unusable") and leg.route.kind == "direct":
         found["plain-http"] = functools.partial(_plain_http, leg, means)
     return found
+
+
+def _says_nothing(dial: tls.Dial, means: Means) -> Counterfactual:
+    detail = "a connection on which nothing is said stays open"
+    return Counterfactual(question="says-nothing", works=not tls.cut_unprompted(dial, means.sockets), detail=detail)
 
 
 def _plain_http(leg: Leg, means: Means) -> Counterfactual:
@@ -321,6 +324,8 @@ def _bracketed(host: str) -> str:
 
 def _about_response(leg: Leg, response: Response, arrival: Arrival, stop: Stop, means: Means) -> dict[str, Question]:
     found: dict[str, Question] = {}
+    if response.outcome in ("reset", "closed") and leg.scheme == "http" and leg.route.kind == "direct" and arrival.dial:
+        found["says-nothing"] = functools.partial(_says_nothing, arrival.dial, means)
     if response.status in (401, 403, 404) and leg.token_sent:
         found["without-token"] = functools.partial(_without_token, stop, means)
         found["whoami"] = functools.partial(_whoami, leg, means)

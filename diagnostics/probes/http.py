@@ -14,6 +14,7 @@ import re
 import socket
 import ssl
 import time
+import zlib
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -129,20 +130,52 @@ def skew(date: str, age: str = "") -> float | Unseen:
         return ABSENT
 
 
+class _Content:
+    """What comes, as a client unpacks it (RFC 9110 §8.4): its digests, and its beginning."""
+
+    def __init__(self, encoding: str, length: int | Unseen, sample: Sample) -> None:
+        self.encoding, self.count, self.kept = encoding, 0, bytearray()
+        self._keep, self._most = sample.keep, 4 * sample.most_bytes
+        self._decoder = zlib.decompressobj(wbits=47) if encoding in ("gzip", "x-gzip", "deflate") else None  # 47: either header
+        self._sha256 = hashlib.sha256()
+        self._git = hashlib.sha1(b"blob %d\0" % length, usedforsecurity=False) if isinstance(length, int) and not encoding else None
+
+    @property
+    def whole(self) -> bool:
+        """Whether what came unpacks to something with an end."""
+        return self.count <= self._most and (self._decoder is None or self._decoder.eof)
+
+    def take(self, piece: bytes) -> None:
+        """Raises zlib.error where it is not what its encoding says. A bomb is unpacked no further than four times the sample."""
+        data = self._decoder.decompress(piece, max(1, self._most - self.count + 1)) if self._decoder and self.count <= self._most else piece
+        self.count += len(data)
+        self._sha256.update(data)
+        if self._git:
+            self._git.update(data)
+        if self._keep or len(self.kept) < 8192:
+            self.kept += data
+
+    def digests(self, whole: bool) -> dict[str, str | Unseen]:
+        known = whole and self.whole and not (self.encoding and self._decoder is None)
+        reason = Unseen("not_asked", "read in part" if not self.encoding else f"sent as {self.encoding}")
+        return {"sha256": self._sha256.hexdigest() if known else reason, "git_sha1": self._git.hexdigest() if known and self._git else reason}
+
+
 def read(answer: http.client.HTTPResponse, sock: socket.socket, sample: Sample, deadline: Deadline, secrets: Secrets) -> tuple[Body, bytes]:
     """A short read: until the end, enough bytes, enough seconds, or silence. Returns the kept bytes too (the first 8 KiB at least)."""
     started, end = time.monotonic(), time.monotonic() + deadline.within(sample.seconds)
     expected = content_length(answer)
-    kept, count, first, message = bytearray(), 0, 0.0, ""
+    content = _Content(_encoding(answer), expected, sample)
+    count, first, message = 0, 0.0, ""
     outcome: BodyOutcome = "sampled"
-    digests = (hashlib.sha256(), hashlib.sha1(b"blob %d\0" % expected, usedforsecurity=False) if isinstance(expected, int) else None)
     quiet = time.monotonic()
     while count < sample.most_bytes and time.monotonic() < end:
         with contextlib.suppress(OSError, ValueError):
             sock.settimeout(deadline.within(STALL_SECONDS))
         try:
             piece = answer.read1(min(PIECE, sample.most_bytes - count)) if not answer.chunked else answer.read1(PIECE)
-        except (OSError, http.client.HTTPException, ValueError) as error:
+            content.take(piece)
+        except (OSError, http.client.HTTPException, ValueError, zlib.error) as error:
             outcome, message = _cut(error)
             break
         if not piece:
@@ -151,40 +184,51 @@ def read(answer: http.client.HTTPResponse, sock: socket.socket, sample: Sample, 
         first = first or time.monotonic() - started
         quiet = time.monotonic()
         count += len(piece)
-        for digest in digests:
-            if digest:
-                digest.update(piece)
-        if sample.keep or len(kept) < 8192:
-            kept += piece
     if outcome == "sampled" and isinstance(expected, int) and count >= expected:
         outcome = "complete"
     seconds = time.monotonic() - started
-    whole = outcome == "complete"
-    head = bytes(kept[:8192])
+    head = bytes(content.kept[:8192])
+    whole = outcome == "complete" and content.whole
     return Body(
         outcome=outcome,
         bytes=count,
         expected=expected,
+        encoding=secrets.clean(content.encoding, 40),
+        content_bytes=content.count if whole else Unseen("not_asked", "read in part"),
         content=content_kind(head),
         title=secrets.clean(title(head), 160),
         first_byte_seconds=first if count else ABSENT,
         stalled_seconds=time.monotonic() - quiet if outcome == "stalled" else 0.0,
         bytes_per_second=count / seconds if count and seconds > 0 else ABSENT,
-        sha256=digests[0].hexdigest() if whole else Unseen("not_asked", "read in part"),
-        git_sha1=digests[1].hexdigest() if whole and digests[1] else Unseen("not_asked", "read in part"),
         message=secrets.clean(message),
         seconds=seconds,
-    ), bytes(kept)
+        **content.digests(whole),  # type: ignore[arg-type]
+    ), bytes(content.kept)
+
+
+def _encoding(answer: http.client.HTTPResponse) -> str:
+    named = (answer.headers.get("content-encoding") or "").strip().lower()
+    return "" if named == "identity" else named
 
 
 def _cut(error: Exception) -> tuple[BodyOutcome, str]:
     if isinstance(error, TimeoutError):
         return "stalled", ""
+    if isinstance(error, http.client.IncompleteRead) and _no_chunk(error):
+        return "invalid", "something that is no chunk in a chunked answer"
     if isinstance(error, http.client.IncompleteRead | ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return "truncated", ""
     if isinstance(error, ConnectionError):
         return "reset", str(error)
+    if isinstance(error, zlib.error):
+        return "invalid", f"content that is not what its Content-Encoding says ({error})"
     return "invalid", f"{type(error).__name__}: {error}"
+
+
+def _no_chunk(error: http.client.IncompleteRead) -> bool:
+    """http.client raises the same for an end and for a chunk size that is no number; the latter in the course of parsing something."""
+    parsing = error.__context__
+    return isinstance(parsing, ValueError) and not str(parsing).endswith("b''")
 
 
 def content_kind(head: bytes) -> str:

@@ -22,6 +22,8 @@ from diagnostics.probes.budget import Deadline, OpenSockets
 from diagnostics.probes.route import route as route_for
 from diagnostics.redact import Secrets
 
+# What a step needs before its silence means anything: a SYN is repeated after 1 s, a slow host may think for some seconds.
+FAIR_SECONDS = {"resolution": 3.0, "connection": 3.0, "tunnel": 5.0, "handshake": 5.0, "response": 8.0, "body": 5.0}
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -137,10 +139,18 @@ class _Walk:
 
     def climb(self) -> None:
         """Step after step, until one is not fine."""
-        steps = (self._resolve, self._connect, self._tunnel, self._shake, self._request)
-        for step in steps:
+        steps = {"resolution": self._resolve, "connection": self._connect, "tunnel": self._tunnel, "handshake": self._shake, "response": self._request}
+        for name, step in steps.items():
+            left = self.means.deadline.left()
             if not step():
+                self._take_back(name, left)
                 return
+
+    def _take_back(self, step: str, left: float) -> None:
+        """Silence for less time than is fair, only because the budget ran out, is no finding: the step reads "timed out" instead."""
+        seen = getattr(self.leg, step)
+        if self.means.deadline.over and left < FAIR_SECONDS[step] and _was_silent(seen):
+            self._waiting(step, f"{self.leg.host} for the last {left:.1f} s of the budget")
 
     def leave(self) -> None:
         if self.sock is not None:
@@ -234,8 +244,12 @@ class _Walk:
         assert self.sock is not None and self.stop.sample
         failed = isinstance(response.status, int) and response.status >= 400
         sample = http_probe.Sample(most_bytes=16384, seconds=2.0, keep=True) if failed else self.stop.sample
+        left = self.means.deadline.left()
         body, self.content = http_probe.read(answer, self.sock, sample, self.means.deadline, self.means.secrets)
         noted = dataclasses.replace(response, title=body.title, content=body.content, first_bytes=self.means.secrets.clean(self.content[:160]))
+        if body.outcome == "stalled" and self.means.deadline.over and left < FAIR_SECONDS["body"]:
+            self._note(response=noted)  # the body stays waited for
+            return
         self._note(response=noted, body=NOT_ASKED if failed else body)
 
     def _ask(self) -> http_probe.Ask:
@@ -267,6 +281,15 @@ class _Walk:
         if self.leg.tunnel is NOT_ASKED:
             return sock
         return self._open_tunnel(sock)[1]
+
+
+def _was_silent(seen: object) -> bool:
+    """Whether a step ended because nothing came."""
+    if isinstance(seen, Resolution):
+        return seen.error == "TIMED_OUT"
+    if isinstance(seen, Connection):
+        return any(attempt.outcome == "timed_out" for attempt in seen.attempts)
+    return getattr(seen, "outcome", "") == "silent"
 
 
 def passage(route: Route, leg: Leg, means: Means, address: str | None = None) -> proxy.Passage:

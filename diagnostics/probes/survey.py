@@ -31,6 +31,7 @@ from diagnostics.redact import Secrets
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 DIGEST_SECONDS = 10.0
+GRACE_SECONDS = 1.0  # for what ran out of the budget to say so
 MOST_URLS = 16
 FILE_SAMPLE = http_probe.Sample(most_bytes=32 << 20)
 ON_NETWORK = frozenset({"journeys", "legs", "listing"})
@@ -123,7 +124,8 @@ class Survey:
         threads = [self._start(name, chain, deadline, listed) for name, chain in chains.items()]
         if self.wanted & ON_LISTING:
             threads.append(self._start("machine", self._look_at_machine, deadline, listed))
-        while any(thread.is_alive() for thread in threads) and not deadline.over and not self._failures and not self._stopped.is_set():
+        end = time.monotonic() + self.budget_seconds + GRACE_SECONDS
+        while any(thread.is_alive() for thread in threads) and time.monotonic() < end and not self._failures and not self._stopped.is_set():
             time.sleep(0.01)
 
     def _start(self, name: str, chain: Callable[[Deadline, threading.Event], None], deadline: Deadline, listed: threading.Event) -> threading.Thread:
@@ -242,18 +244,19 @@ class Survey:
     def _trips(self) -> list[Trip]:
         if self.target.kind == "none":
             return [api_trip("hub", "the hub's API", f"{self._endpoint}/api/models?limit=1")]
-        raw = self.secrets.urls[:MOST_URLS]
+        pairs = list(zip(self.secrets.urls, self.target.urls, strict=False))
         published = {item.path: item for item in self.target.published}
         return [
             Trip(
                 name=f"url-{number}",
-                purpose=f"file {number} of {len(self.secrets.urls)}" if len(raw) > 1 else "the file",
+                purpose=f"file {number} of {len(pairs)}" if len(pairs) > 1 else "the file",
                 url=url,
                 path=shown,
                 published=published.get(shown, ABSENT),
                 sample=FILE_SAMPLE,
             )
-            for number, (url, shown) in enumerate(zip(raw, self.target.urls, strict=False), 1)
+            for number, (url, shown) in enumerate(pairs, 1)
+            if number - 1 in _chosen([url for url, _ in pairs])
         ]
 
     def _travel_all(self, trips: list[Trip], means: Means) -> None:
@@ -304,6 +307,14 @@ class Survey:
             self._progress(f"verified {done / 1e6:.0f} of {total / 1e6:.0f} MB")
 
         self._saw(digests=checksums.see_digests(self.target, self.environment, listing, here, self.digests, DIGEST_SECONDS, progress, self._stopped))
+
+
+def _chosen(urls: list[str]) -> set[int]:
+    """Which of many URLs are asked: the first of every host, then the others in order, as many as are allowed."""
+    hosts = [urlsplit(url).netloc for url in urls]
+    firsts = [index for index, host in enumerate(hosts) if host not in hosts[:index]]
+    others = [index for index in range(len(urls)) if index not in set(firsts)]
+    return set([*firsts, *others][:MOST_URLS])
 
 
 def _published(file: RemoteFile) -> Published | Unseen:

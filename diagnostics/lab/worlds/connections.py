@@ -124,6 +124,14 @@ def connection_reset_plain(stage: Stage) -> None:
     stage.spec = hubs.NAME
 
 
+@world("connection-reset-plain-closed", cause="connection-reset")
+def connection_reset_plain_closed(stage: Stage) -> None:
+    """A plain http endpoint that accepts and closes."""
+    port = stage.listen("hub.example", tcp.close_at_once, port=0)
+    stage.variables["HF_ENDPOINT"] = stage.url("hub.example", port)
+    stage.spec = hubs.NAME
+
+
 # --- host-unreachable ---------------------------------------------------------------------------------------------------------
 
 
@@ -181,6 +189,26 @@ def host_unreachable_ipv6_only(stage: Namespace) -> None:
     weights_by_url(stage, "files.example")
     stage.gateway()
     stage.zone["files.example"] = ("2001:db8:ffff::1",)
+
+
+# --- several addresses --------------------------------------------------------------------------------------------------------
+
+
+@world("connection-timed-out-one-address", needs="namespace", cause="connection-timed-out", severity="warning", twin="healthy-internet")
+def connection_timed_out_one_address(stage: Namespace) -> None:
+    """One of the hub's two IPv4 addresses is dead: every other connection waits for it."""
+    stage.place(HUB, ("192.0.2.1", "192.0.2.2"))
+    put_up_hub(stage)
+    stage.firewall("ip daddr 192.0.2.1 drop")
+
+
+@world("healthy-ipv4-dead", cause="", needs="namespace")
+def healthy_ipv4_dead(stage: Namespace) -> None:
+    """IPv6 works, is tried first, and nobody waits for the IPv4 address that does not answer."""
+    stage.place(HUB, ("192.0.2.1", IPV6_HUB))
+    stage.place(CDN, ("192.0.2.2", IPV6_CDN))
+    put_up_hub(stage)
+    stage.firewall("ip daddr { 192.0.2.1, 192.0.2.2 } drop")
 
 
 # --- IPv6 ---------------------------------------------------------------------------------------------------------------------

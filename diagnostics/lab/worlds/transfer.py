@@ -5,8 +5,7 @@ from __future__ import annotations
 import gzip
 
 from diagnostics.lab import hub as hubs
-from diagnostics.lab import tls
-from diagnostics.lab.http import App, Reply, corrupted, file
+from diagnostics.lab.http import App, Reply, Request, corrupted, file
 from diagnostics.lab.model import ModelFile
 from diagnostics.lab.proxy import Policy
 from diagnostics.lab.stage import Namespace, Stage
@@ -87,11 +86,15 @@ def download_truncated_short(stage: Stage) -> None:
     put_up_hub(stage, cdn=cdn)
 
 
-@world("download-truncated-tls", needs="certificates", cause="download-truncated")
-def download_truncated_tls(stage: Stage) -> None:
+@world("download-truncated-tls", needs="namespace", cause="download-truncated", twin="healthy-internet")
+def download_truncated_tls(stage: Namespace) -> None:
     """TLS ends without its own farewell in the middle of the bytes."""
-    stage.secure = True
-    stage.variables["SSL_CERT_FILE"] = stage.variables["REQUESTS_CA_BUNDLE"] = str(stage.trust(tls.public_root()))
+    spoiled_bytes(stage, cut_after=3000)
+
+
+@world("download-truncated-tls-reset", needs="namespace", cause="download-truncated", twin="healthy-internet")
+def download_truncated_tls_reset(stage: Namespace) -> None:
+    """TLS, and a reset in the middle of the bytes."""
     spoiled_bytes(stage, cut_after=3000, cut_by_reset=True)
 
 
@@ -144,6 +147,18 @@ def healthy_download_pauses(stage: Stage) -> None:
     """The first byte takes four seconds: a host that has to fetch from its own store."""
     cdn = hubs.spoiled(hubs.cdn(hubs.tiny()), lambda request: request.method == "GET", lambda reply: reply.but(wait_seconds=4.0))
     put_up_hub(stage, cdn=cdn)
+
+
+@world("healthy-download-inspected", cause="")
+def healthy_download_inspected(stage: Stage) -> None:
+    """The header at once and the bytes only after five seconds of silence: a proxy that looks at the whole file first, and lets it through."""
+    weights = _weights()
+
+    def trickle(request: Request) -> Reply:
+        return file(weights.data, weights.sha256).but(pause_after=0, pause_seconds=5.0)
+
+    base = stage.web("files.example", trickle)
+    stage.spec = f"{base}/{WEIGHTS}#sha256={weights.sha256}"
 
 
 # --- download-slow ------------------------------------------------------------------------------------------------------------
@@ -252,7 +267,7 @@ def download_gzip_damaged(stage: Stage) -> None:
     by_url(stage, file(_weights().data, "x", headers=(("Content-Encoding", "gzip"),)).but(ranges=False))
 
 
-@world("download-length-too-short", cause="download-truncated", twin="healthy-url")
-def download_length_too_short(stage: Stage) -> None:
-    """A Content-Length smaller than the file: clients stop there."""
+@world("remote-checksum-mismatch-length", cause="remote-checksum-mismatch", twin="healthy-url")
+def remote_checksum_mismatch_length(stage: Stage) -> None:
+    """A Content-Length smaller than the file: clients stop there, and only the digest can tell."""
     by_url(stage, plain_file().but(claimed=len(_weights().data) - 1000, ranges=False))
