@@ -29,7 +29,7 @@ def _offline(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         absent = [
             fault
             for fault in faults
-            if fault.step == "files" and fault.code in ("model-not-cached", "file-missing", "config-missing", "weights-missing", "shard-missing")
+            if fault.step == "files" and fault.code in ("not-cached", "file-missing", "config-missing", "weights-missing", "shard-missing")
         ]
         found.append(
             finding_of(

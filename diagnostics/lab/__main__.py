@@ -42,7 +42,8 @@ def run(world: World, command: list[str]) -> int:
     with Namespace() if world.needs == "namespace" else Stage() as stage:
         world.build(stage)
         filled = [part.replace("{spec}", stage.spec) for part in command]
-        return subprocess.run([*filled, *stage.options], env=stage.environment(), cwd=stage.work, check=False).returncode
+        python = [f"--diagnose-python={stage.python}"] if stage.python and "--diagnose={spec}" in command else []
+        return subprocess.run([*filled, *python, *stage.options], env=stage.environment(), cwd=stage.work, check=False).returncode
 
 
 if __name__ == "__main__":

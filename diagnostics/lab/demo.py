@@ -19,6 +19,8 @@ class Demo:
     spec: str
     variables: Mapping[str, str]
     home: str
+    work: str  # the folder to stand in
+    python: str = ""  # the interpreter of the world, "" for none of its own
 
 
 @contextlib.contextmanager
@@ -32,6 +34,6 @@ def start_demo(fault: str) -> Iterator[Demo]:
             tls.require()
         with Stage() as stage:
             world.build(stage)
-            yield Demo(spec=stage.spec, variables={"PATH": os.defpath, **stage.variables}, home=str(stage.home))
+            yield Demo(spec=stage.spec, variables={"PATH": os.defpath, **stage.variables}, home=str(stage.home), work=str(stage.work), python=stage.python)
     except tls.MissingExtra as error:
         raise ValueError(str(error)) from error

@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import shlex
 import ssl
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -34,6 +36,7 @@ class Stage:
         self.stack = contextlib.ExitStack()
         self.spec = ""
         self.options: list[str] = []  # further options of the diagnostic run
+        self.python = ""  # the interpreter the model will load in, where it is not this one
         self.visits: dict[str, list[Request]] = {}  # what each host was asked
 
     def __enter__(self) -> Stage:
@@ -80,6 +83,17 @@ class Stage:
     def trust(self, *authorities: tls.Authority, name: str = "roots.pem") -> Path:
         """These authorities as a file."""
         return tls.write_pem(self.folder / name, *authorities)
+
+    def interpreter(self, **versions: str) -> None:
+        """Let the model load in another Python: this one, with these distributions in front of its own, as far as their metadata goes."""
+        folder = self._made("python")
+        for name, version in versions.items():
+            (folder / f"{name}-{version}.dist-info").mkdir()
+            (folder / f"{name}-{version}.dist-info" / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        script = folder / "python"
+        script.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(folder))} exec {shlex.quote(sys.executable)} "$@"\n')
+        script.chmod(0o755)
+        self.python = str(script)
 
     def environment(self) -> dict[str, str]:
         """Every variable of the process that diagnoses."""

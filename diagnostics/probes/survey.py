@@ -344,8 +344,10 @@ def prepare(
         from diagnostics.lab.demo import start_demo
 
         demo = stack.enter_context(start_demo(target.name))
+        python = python or demo.python
         environment, secrets = environment_module.read(demo.variables, python=python, home=Path(demo.home))
-        target, raw = targets.parse(demo.spec, environment, files=files)
+        with contextlib.chdir(demo.work):
+            target, raw = targets.parse(demo.spec, environment, files=files)
         target = dataclasses.replace(target, spec=spec)
     secrets = dataclasses.replace(secrets, urls=raw)
     return Survey(target, environment, secrets, wanted=wanted, budget_seconds=timeout, digests=digests, python=python, progress=progress, cleanup=stack)
