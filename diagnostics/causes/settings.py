@@ -35,11 +35,15 @@ def _offline(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
             finding_of(
                 "offline-mode-set",
                 [*members, *absent],
-                known | {"value": known.get("value", "1"), "missing": known.get("not here", "")},
+                known | {"value": known.get("value", "1"), "missing": _lacking(known.get("not here", ""))},
                 ruled_out=(f"a fault of the network: {name} kept the client from asking",),
             )
         )
     return found
+
+
+def _lacking(names: str) -> str:
+    return f"the cache lacks {names}" if names and not names.startswith("anything") else "the cache holds nothing of this model"
 
 
 def _offline_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -76,12 +80,15 @@ def _endpoint(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         for fault, leg in on_legs(case, faults, step, "status", "page", "not-json", "redirect", "html")
         if _not_a_hub(case, fault, leg)
     ]
-    members += [fault for fault, _ in answers]
-    if not members:
+    if not members and not answers:
         return []
+    # What is no hub is none to the files' requests either.
+    hosts = {leg.host for _, leg in answers}
+    members += [fault for step in ("response", "body") for fault, leg in on_legs(case, faults, step) if leg.host in hosts]
     known = {
         "name": endpoint.name,
-        "value": endpoint.value or "(empty)",
+        "value": endpoint.value,
+        "stands": f"is set to “{endpoint.value}”, which is no hub's base URL" if endpoint.value else "names no hub",
         "detail": endpoint.problem.detail if isinstance(endpoint.problem, Problem) else "what answers there is no hub",
     }
     return [finding_of("endpoint-misconfigured", members, known)]
@@ -107,18 +114,17 @@ def _has_path(case: Case) -> bool:
 def _endpoint_remedies(finding: Finding, case: Case) -> list[Remedy]:
     value = finding.facts["value"].strip().strip("\"'")
     suggestion = _base_of(value)
-    found = (
-        [
-            Remedy(
-                do=f"Give the hub's base URL: {finding.facts['detail']}.",
-                run=set_variable(case, "HF_ENDPOINT", suggestion),
-                check=f"curl -sS {shlex.quote(suggestion + '/api/models?limit=1')}",
-            )
-        ]
-        if suggestion
-        else []
+    without = Remedy(do=f"Take it away: the client then uses {PUBLIC_HUB}.", run=unset(case, "HF_ENDPOINT"), check=again(case))
+    if not suggestion:
+        return [without]
+    if suggestion.rstrip("/") == value.rstrip("/"):
+        host = suggestion.partition("://")[2]
+        do = f"Ask whoever runs {host} for the base URL of its hub (Artifactory: https://HOST/artifactory/api/huggingfaceml/REPOSITORY, Nexus: https://HOST/repository/NAME)."
+        return [Remedy(do=do, check=f"curl -sSL {shlex.quote(suggestion + '/api/models?limit=1')}"), without]
+    base = Remedy(
+        do="Give the hub's base URL.", run=set_variable(case, "HF_ENDPOINT", suggestion), check=f"curl -sS {shlex.quote(suggestion + '/api/models?limit=1')}"
     )
-    return [*found, Remedy(do=f"Or take it away: the client then uses {PUBLIC_HUB}.", run=unset(case, "HF_ENDPOINT"), check=again(case))]
+    return [base, without]
 
 
 def _base_of(value: str) -> str:
@@ -261,14 +267,14 @@ CAUSES: tuple[Cause, ...] = (
     ),
     _cause(
         "offline-mode-set",
-        "{name}={value} keeps the client off the network, and the cache lacks {missing}",
+        "{name}={value} keeps the client off the network, and {missing}",
         "While it is set, the client asks nobody and takes everything from the cache; what is not there cannot be loaded.",
         _offline,
         _offline_remedies,
     ),
     _cause(
         "endpoint-misconfigured",
-        "HF_ENDPOINT is set to “{value}”, which is no hub's base URL: {detail}",
+        "HF_ENDPOINT {stands}: {detail}",
         "Every request of the hub's client begins with it.",
         _endpoint,
         _endpoint_remedies,

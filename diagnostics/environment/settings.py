@@ -61,17 +61,17 @@ def read_endpoint(variables: Mapping[str, str]) -> Variable | Unseen:
     value = variables.get("HF_ENDPOINT")
     if value is None:
         return ABSENT
-    return Variable(name="HF_ENDPOINT", value=redact.url(value), problem=endpoint_problem(value))
+    return Variable(name="HF_ENDPOINT", value=redact.url(value.strip()), problem=endpoint_problem(value))
 
 
 def endpoint_problem(value: str) -> Problem | Unseen:
     """Why the hub's client cannot use this base URL. Codes: empty, white-space, control-character, quotes, no-scheme, scheme-unknown, host-missing, port-invalid, query."""
     if not value.strip():
-        return Problem(code="empty", detail="it is set and empty; the client does not take that for unset")
+        return Problem(code="empty", detail="it is set and empty, which the client does not take for unset")
     if any(ord(char) < 32 or ord(char) == 127 or 0xD800 <= ord(char) <= 0xDFFF for char in value.strip()):
         return Problem(code="control-character", detail="it holds a character that no URL may hold")
     if re.search(r"\s", value):
-        return Problem(code="white-space", detail="there is white space in it")
+        return Problem(code="white-space", detail="there is white space in it" if value == value.strip() else "white space stands before or behind it")
     if value[0] in "'\"" or value[-1] in "'\"":
         return Problem(code="quotes", detail="the quotation marks are part of the value")
     return _url_problem(value)

@@ -23,6 +23,7 @@ from diagnostics.lab.http import App, Request
 
 HUB, CDN, API_PORT = "huggingface.co", "cdn-lfs.hf.co", 443
 RESOLVER = "192.0.2.53"
+BLACK_HOLE = "203.0.113.1"  # RFC 5737 as well: routed, and nobody answers
 NETWORK, NETWORK6 = "192.0.2", "2001:db8"  # RFC 5737, RFC 3849: nobody's
 KEPT = ("PATH", "LANG", "LC_ALL", "PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED", "VIRTUAL_ENV")
 
@@ -180,6 +181,11 @@ class Namespace(Stage):
     def route(self, *words: str) -> None:
         """``ip route add`` of these words: ``unreachable 198.51.100.0/24``."""
         _run("ip", "route", "add", *words)
+
+    def black_hole(self) -> None:
+        """Let packets to the addresses around ``BLACK_HOLE`` vanish."""
+        _run("ip", "route", "replace", BLACK_HOLE.rpartition(".")[0] + ".0/24", "dev", "lo")
+        self.firewall(f"ip daddr {BLACK_HOLE.rpartition('.')[0]}.0/24 drop")
 
     # --- files of the system ---
 

@@ -72,7 +72,8 @@ def _diagnosis(diagnosis: Diagnosis, width: int, first: bool) -> list[Line]:
 
 def _remedy(remedy: Remedy, width: int, further: bool) -> list[Line]:
     seen = " (seen to work)" if remedy.proof == "seen" else ""
-    lines = _wrapped(f"{'Or:   ' if further else 'Do:   '} {remedy.do}{seen}", width, STRONG, "  ")
+    do = remedy.do.removeprefix("Or ")  # the line says so already
+    lines = _wrapped(f"{'Or:   ' if further else 'Do:   '} {do[:1].upper()}{do[1:]}{seen}", width, STRONG, "  ")
     lines += [Line(f"  Run:   {one_line(remedy.run)}", {"cyan": True})] if remedy.run else []
     return lines + ([Line(f"  Check: {one_line(remedy.check)}", {"cyan": True})] if remedy.check else [])
 

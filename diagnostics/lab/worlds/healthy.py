@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Literal
+
 from diagnostics.lab import hub as hubs
 from diagnostics.lab import model
-from diagnostics.lab.http import App, file
+from diagnostics.lab.http import App, Request, file
 from diagnostics.lab.proxy import Policy, http_proxy
-from diagnostics.lab.stage import CDN, HUB, Namespace, Stage
+from diagnostics.lab.stage import BLACK_HOLE, CDN, HUB, Namespace, Stage
 from diagnostics.lab.worlds import world
 
 
@@ -71,11 +74,30 @@ def healthy_proxy(stage: Namespace) -> None:
     behind_proxy(stage, Policy(login="lab:pa%ss/w@rd"), "http://lab:pa%25ss%2Fw%40rd@proxy.corp.example:3128")
 
 
-def behind_proxy(stage: Namespace, policy: Policy, address: str = "http://proxy.corp.example:3128") -> None:
-    """Shut the direct way, and open one through ``proxy.corp.example:3128``."""
-    reaches = {name: (stage.zone[name][0], 443) for name in stage.zone}
-    stage.listen("proxy.corp.example", http_proxy(Policy(**{**vars(policy), "reaches": reaches})), port=3128)
-    stage.variables |= {"HTTPS_PROXY": address, "HTTP_PROXY": address}
+def behind_proxy(
+    stage: Namespace,
+    policy: Policy,
+    address: str = "http://proxy.corp.example:3128",
+    direct: Literal["unknown", "dropped", "open"] = "unknown",
+    visits: list[Request] | None = None,
+) -> None:
+    """Open a way through ``proxy.corp.example:3128`` to the hosts that are up, and shut the direct one: their names are unknown here, or lead into a black hole."""
+    reaches = {name: (addresses[0], 443) for name, addresses in stage.zone.items()}
+    stage.listen("proxy.corp.example", http_proxy(dataclasses.replace(policy, reaches={**reaches, **policy.reaches}), visits), port=3128)
+    stage.variables |= {"HTTPS_PROXY": address, "HTTP_PROXY": address} if address else {}
+    if direct != "open":
+        shut(stage, tuple(reaches), direct)
+
+
+def shut(stage: Namespace, names: tuple[str, ...], how: Literal["unknown", "dropped"]) -> None:
+    """These names no longer lead to their hosts."""
+    if how == "dropped":
+        stage.black_hole()
+    for name in names:
+        if how == "dropped":
+            stage.zone[name] = (BLACK_HOLE,)
+        else:
+            del stage.zone[name]
 
 
 @world("healthy-cached-offline", cause="")

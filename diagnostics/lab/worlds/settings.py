@@ -8,7 +8,7 @@ from pathlib import Path
 from diagnostics.lab import hub as hubs
 from diagnostics.lab import model, tcp, tls
 from diagnostics.lab.http import Reply, Request, file, page, redirect
-from diagnostics.lab.proxy import Policy
+from diagnostics.lab.proxy import Policy, http_proxy
 from diagnostics.lab.stage import CDN, HUB, Namespace, Stage
 from diagnostics.lab.worlds import world
 from diagnostics.lab.worlds.healthy import behind_proxy, fill_cache, put_up_hub
@@ -431,9 +431,146 @@ def _written(path: Path, content: bytes) -> str:
 # --- proxy variables ----------------------------------------------------------------------------------------------------------
 
 
+PROXY = "http://proxy.corp.example:3128"
+PYTORCH = "download.pytorch.org"
+
+
 @world("proxy-variable-ignored", twin="healthy-proxy", needs="namespace")
 def proxy_variable_ignored(stage: Namespace) -> None:
-    """An empty https_proxy hides HTTPS_PROXY from every Python client, and there is no direct way."""
+    """HTTP_PROXY alone, which counts for http:// addresses only, and there is no direct way."""
+    put_up_hub(stage)
+    behind_proxy(stage, Policy(), address="")
+    stage.variables["HTTP_PROXY"] = PROXY
+
+
+@world("proxy-variable-ignored-dropped", cause="proxy-variable-ignored", twin="healthy-proxy", needs="namespace")
+def proxy_variable_ignored_dropped(stage: Namespace) -> None:
+    """The same where names resolve and packets vanish."""
+    put_up_hub(stage)
+    behind_proxy(stage, Policy(), address="", direct="dropped")
+    stage.variables["http_proxy"] = PROXY
+
+
+@world("proxy-variable-hidden", cause="proxy-variable-ignored", twin="healthy-proxy", needs="namespace")
+def proxy_variable_hidden(stage: Namespace) -> None:
+    """An empty https_proxy hides HTTPS_PROXY from requests."""
+    put_up_file(stage, "files.example")
+    behind_proxy(stage, Policy())
+    stage.variables["https_proxy"] = ""
+
+
+@world("proxy-variable-all-with-urllib", cause="proxy-variable-ignored", twin="healthy-proxy", needs="namespace")
+def proxy_variable_all_with_urllib(stage: Namespace) -> None:
+    """ALL_PROXY alone, and torch.hub downloads, which does not read it."""
+    stage.interpreter(torch="2.13.0")
+    put_up_file(stage, PYTORCH)
+    behind_proxy(stage, Policy(), address="")
+    stage.variables["ALL_PROXY"] = PROXY
+
+
+@world("healthy-proxy-all", cause="", twin="healthy-proxy", needs="namespace")
+def healthy_proxy_all(stage: Namespace) -> None:
+    """ALL_PROXY alone, without a scheme, and a client that reads it so."""
+    put_up_hub(stage)
+    behind_proxy(stage, Policy(), address="")
+    stage.variables["ALL_PROXY"] = "proxy.corp.example:3128"
+
+
+@world("healthy-proxy-unused", cause="", twin="healthy-internet", needs="namespace")
+def healthy_proxy_unused(stage: Namespace) -> None:
+    """A proxy for http:// addresses that is down, and nothing here is one."""
+    put_up_hub(stage)
+    stage.variables["http_proxy"] = "http://proxy.corp.example:3128"
+
+
+@world("proxy-variables-disagree", severity="warning")
+def proxy_variables_disagree(stage: Stage) -> None:
+    """Lower and upper case name different proxies: huggingface_hub takes one, hf_xet the other. Both work."""
+    put_up_hub(stage)
+    one, other = (stage.listen("proxy.corp.example", http_proxy(Policy()), port=port) for port in (3128, 8080))
+    stage.variables |= {"http_proxy": stage.url("proxy.corp.example", one), "HTTP_PROXY": stage.url("proxy.corp.example", other)}
+
+
+@world("proxy-variables-disagree-dead", cause="proxy-variables-disagree", twin="healthy-proxy", needs="namespace")
+def proxy_variables_disagree_dead(stage: Namespace) -> None:
+    """The lower-case form names last year's proxy, which is gone; the upper-case one works."""
+    put_up_hub(stage)
+    behind_proxy(stage, Policy())
+    stage.place("old-proxy.corp.example")
+    stage.address(stage.zone["old-proxy.corp.example"][0])
+    stage.variables["https_proxy"] = "http://old-proxy.corp.example:8080"
+
+
+@world("proxy-variables-empty", cause="proxy-variables-disagree", twin="healthy-proxy", needs="namespace")
+def proxy_variables_empty(stage: Namespace) -> None:
+    """An empty https_proxy hides HTTPS_PROXY from huggingface_hub; hf_xet uses it."""
     put_up_hub(stage)
     behind_proxy(stage, Policy())
     stage.variables["https_proxy"] = ""
+
+
+@world("healthy-proxy-both", cause="", twin="healthy-proxy", needs="namespace")
+def healthy_proxy_both(stage: Namespace) -> None:
+    """Both forms, alike but for the slash at the end."""
+    put_up_hub(stage)
+    behind_proxy(stage, Policy())
+    stage.variables["https_proxy"] = PROXY + "/"
+
+
+# --- NO_PROXY -----------------------------------------------------------------------------------------------------------------
+
+
+@world("no-proxy-invalid")
+def no_proxy_invalid(stage: Stage) -> None:
+    """Entries separated by spaces, which curl and git understand and Python's clients do not: the hub in the house is looked for behind the proxy."""
+    put_up_hub(stage)
+    stage.variables |= {"HTTP_PROXY": stage.url("proxy.corp.example", _deaf_to_the_house(stage)), "NO_PROXY": f"localhost {tcp.LOOPBACK} .corp.example"}
+
+
+@world("no-proxy-semicolons", cause="no-proxy-invalid")
+def no_proxy_semicolons(stage: Stage) -> None:
+    """Entries separated by semicolons, as Windows has them."""
+    put_up_hub(stage)
+    stage.variables |= {"HTTP_PROXY": stage.url("proxy.corp.example", _deaf_to_the_house(stage)), "NO_PROXY": f"localhost;{tcp.LOOPBACK};<local>"}
+
+
+@world("no-proxy-star", cause="no-proxy-invalid")
+def no_proxy_star(stage: Stage) -> None:
+    """An address with a star, which no client understands."""
+    put_up_hub(stage)
+    stage.variables |= {"HTTP_PROXY": stage.url("proxy.corp.example", _deaf_to_the_house(stage)), "NO_PROXY": "localhost,127.*"}
+
+
+@world("no-proxy-ends-client", cause="no-proxy-invalid")
+def no_proxy_ends_client(stage: Stage) -> None:
+    """A range of IPv6 ends huggingface_hub 1.x before it has asked for anything."""
+    stage.interpreter(huggingface_hub="1.33.0", httpx="0.28.1")
+    put_up_hub(stage)
+    stage.variables["NO_PROXY"] = "localhost,fd00::/8"
+
+
+@world("healthy-no-proxy", cause="")
+def healthy_no_proxy(stage: Stage) -> None:
+    """The same range with huggingface_hub 2.x, and a network that covers the hub."""
+    put_up_hub(stage)
+    stage.variables |= {"HTTP_PROXY": stage.url("proxy.corp.example", _deaf_to_the_house(stage)), "NO_PROXY": "localhost,fd00::/8,127.0.0.0/8"}
+
+
+@world("healthy-no-proxy-missed", cause="")
+def healthy_no_proxy_missed(stage: Stage) -> None:
+    """An entry that the client does not understand, and a proxy that serves the host all the same."""
+    put_up_hub(stage)
+    stage.variables |= {"HTTP_PROXY": stage.url("proxy.corp.example", stage.listen("proxy.corp.example", http_proxy(Policy()), port=3128)), "NO_PROXY": "127.*"}
+
+
+def _deaf_to_the_house(stage: Stage) -> int:
+    """A proxy that leads outside only; its port."""
+    policy = Policy(refuses=lambda host: page("Access Denied", "Hosts of the house are not reached through this proxy.", 403, (("Via", "1.1 proxy"),)))
+    return stage.listen("proxy.corp.example", http_proxy(policy), port=3128)
+
+
+def put_up_file(stage: Namespace, name: str) -> None:
+    """One file by URL, named with its digest as torch.hub has it."""
+    weights = hubs.tiny().files[-1]
+    base = stage.web(name, lambda request: file(weights.data, weights.sha256))
+    stage.spec = f"{base}/tiny-{weights.sha256[:8]}.pth"
