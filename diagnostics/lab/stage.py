@@ -60,11 +60,22 @@ class Stage:
 
     # --- hosts ---
 
-    def web(self, name: str, app: App, *, port: int = 0, leaf: tls.Leaf | None = None, secure: bool | None = None, clock_seconds: float = 0.0) -> str:
-        """An HTTP server for ``name``; returns its base URL. With a ``leaf``, or where this stage is secure, behind TLS."""
+    def web(
+        self,
+        name: str,
+        app: App,
+        *,
+        port: int = 0,
+        leaf: tls.Leaf | None = None,
+        context: ssl.SSLContext | None = None,
+        secure: bool | None = None,
+        clock_seconds: float = 0.0,
+    ) -> str:
+        """An HTTP server for ``name``; returns its base URL. With a ``leaf`` or ``context``, or where this stage is secure, behind TLS."""
         talk = lab_http.serving(app, self.visits.setdefault(name, []), clock_seconds)
-        behind_tls = leaf is not None or (self.secure if secure is None else secure)
-        context = tls.serving(leaf or self.certificate(name)) if behind_tls else None
+        behind_tls = leaf is not None or context is not None or (self.secure if secure is None else secure)
+        if behind_tls and context is None:
+            context = tls.serving(leaf or self.certificate(name))
         return self.url(name, self.listen(name, talk, port=port or (443 if behind_tls else 80), context=context), behind_tls)
 
     def listen(self, name: str, talk: tcp.Talk, *, port: int, context: ssl.SSLContext | None = None) -> int:

@@ -149,8 +149,8 @@ def banner(text: bytes = b"SSH-2.0-OpenSSH_9.6\r\n") -> Talk:
     return talk
 
 
-def after_hello(end: Literal["reset", "close", "silence", "alert"]) -> Talk:
-    """Wait for the client's first words (a ClientHello) and then reset, close, say nothing, or send the alert handshake_failure."""
+def after_hello(end: Literal["reset", "close", "silence", "alert"], alert: int = 40) -> Talk:
+    """Wait for the client's first words (a ClientHello) and then reset, close, say nothing, or send an alert (40 is handshake_failure)."""
 
     def talk(sock: socket.socket) -> None:
         sock.recv(HELLO_BYTES)
@@ -159,7 +159,7 @@ def after_hello(end: Literal["reset", "close", "silence", "alert"]) -> Talk:
         elif end == "silence":
             stay_silent(sock)
         elif end == "alert":
-            sock.sendall(b"\x15\x03\x01\x00\x02\x02\x28")  # RFC 8446 §6: fatal, 40
+            sock.sendall(b"\x15\x03\x01\x00\x02\x02" + bytes((alert,)))  # RFC 8446 §6: fatal
 
     return talk
 
@@ -178,3 +178,16 @@ def relay(one: socket.socket, other: socket.socket) -> None:
 def _pending(sock: socket.socket) -> bool:
     """Whether TLS holds decrypted bytes that select() does not see."""
     return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+
+
+def unless_named(name: bytes, cut: Talk, context: ssl.SSLContext, talk: Talk) -> Talk:
+    """A filter that reads the server's name in the ClientHello (RFC 6066 §3), ends what names ``name``, and lets everything else through."""
+
+    def filtering(sock: socket.socket) -> None:
+        if name in sock.recv(HELLO_BYTES, socket.MSG_PEEK):
+            cut(sock)
+            return
+        with context.wrap_socket(sock, server_side=True) as inside:
+            talk(inside)
+
+    return filtering

@@ -85,22 +85,37 @@ class Authority:
         sends_chain: bool = True,
         issuer_url: str = "",
         subject: tuple[str, str] | None = None,
+        sha1: bool = False,
+        legacy: bool = False,
     ) -> Leaf:
-        """A certificate for ``names`` (hosts and addresses). ``issuer_url`` goes into AIA; without ``sends_chain`` the intermediates are left out."""
+        """A certificate for ``names`` (hosts and addresses). ``issuer_url`` goes into AIA; without ``sends_chain`` the intermediates are left out.
+
+        ``sha1`` signs it as nobody does any more; a ``legacy`` one has no key identifiers, as the legacy root that signs it has none.
+        """
         own_key = key or _key()
         builder = _builder(_name(*(subject or (names[0][:64], ""))), self.certificate.subject, own_key, valid or _this_year())
-        builder = _leaf_extensions(builder, own_key, self, names, issuer_url)
+        if legacy:
+            builder = builder.add_extension(_alternative_names(names), critical=False)
+        else:
+            builder = _leaf_extensions(builder, own_key, self, names, issuer_url)
         chain = tuple(authority.pem for authority in self._line()) if sends_chain else ()
-        return Leaf(certificate=_pem(builder.sign(self.key, _sha256())), key=_key_pem(own_key), chain=chain)
+        return Leaf(certificate=_pem(builder.sign(self.key, _sha1() if sha1 else _sha256())), key=_key_pem(own_key), chain=chain)
 
     def _line(self) -> tuple[Authority, ...]:
         """This authority and those above it, without the root, which servers do not send."""
         return (self, *self.above._line()) if self.above else ()
 
-    def sign_authority(self, common: str, organisation: str, issuer_url: str = "") -> Authority:
+    def sign_authority(
+        self, common: str, organisation: str, issuer_url: str = "", valid: tuple[datetime.datetime, datetime.datetime] | None = None
+    ) -> Authority:
         """An intermediate."""
-        key = _key()
-        builder = _authority_extensions(_builder(_name(common, organisation), self.certificate.subject, key, (LONG_AGO, FAR_OFF)), key, self)
+        return self.vouch_for(_key(), common, organisation, issuer_url, valid)
+
+    def vouch_for(
+        self, key: Any, common: str, organisation: str, issuer_url: str = "", valid: tuple[datetime.datetime, datetime.datetime] | None = None
+    ) -> Authority:
+        """An intermediate over a key that is there already: the same one that another authority signed (cross-signing)."""
+        builder = _authority_extensions(_builder(_name(common, organisation), self.certificate.subject, key, valid or (LONG_AGO, FAR_OFF)), key, self)
         if issuer_url:
             builder = builder.add_extension(_aia(issuer_url), critical=False)
         return Authority(certificate=builder.sign(self.key, _sha256()), key=key, above=self)
@@ -110,12 +125,12 @@ class Authority:
 
 
 @functools.cache
-def root(common: str, organisation: str, legacy: bool = False) -> Authority:
+def root(common: str, organisation: str, legacy: bool = False, valid: tuple[datetime.datetime, datetime.datetime] | None = None) -> Authority:
     """A root. A legacy one is made as many companies made theirs: basicConstraints not critical, no key identifiers."""
     require()
     key = _key()
     name = _name(common, organisation)
-    builder = _builder(name, name, key, (LONG_AGO, FAR_OFF))
+    builder = _builder(name, name, key, valid or (LONG_AGO, FAR_OFF))
     builder = _legacy_extensions(builder) if legacy else _authority_extensions(builder, key, None)
     return Authority(certificate=builder.sign(key, _sha256()), key=key)
 
@@ -131,11 +146,11 @@ def public_authority() -> Authority:
     return public_root().sign_authority(*PUBLIC_INTERMEDIATE)
 
 
-def self_signed(*names: str) -> Leaf:
+def self_signed(*names: str, valid: tuple[datetime.datetime, datetime.datetime] | None = None) -> Leaf:
     """A leaf that vouches for itself."""
     require()
     key, name = _key(), _name(names[0], "Self")
-    builder = _builder(name, name, key, _this_year()).add_extension(_alternative_names(names), critical=False)
+    builder = _builder(name, name, key, valid or _this_year()).add_extension(_alternative_names(names), critical=False)
     return Leaf(certificate=_pem(builder.sign(key, _sha256())), key=_key_pem(key))
 
 
@@ -178,12 +193,18 @@ def subject_hash(authority: Authority) -> str:
 
 
 def serving(
-    leaf: Leaf, *, clients: Authority | None = None, oldest: ssl.TLSVersion | None = None, newest: ssl.TLSVersion | None = None, weak: bool = False
+    leaf: Leaf,
+    *,
+    clients: Authority | None = None,
+    oldest: ssl.TLSVersion | None = None,
+    newest: ssl.TLSVersion | None = None,
+    weak: bool = False,
+    ciphers: str = "",
 ) -> ssl.SSLContext:
     """What a server presents ``leaf`` with. ``clients`` is who must have signed the client's certificate; ``weak`` allows what OpenSSL refuses by default."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    if weak:
-        context.set_ciphers("ALL:@SECLEVEL=0")
+    if weak or ciphers:
+        context.set_ciphers(ciphers or "ALL:@SECLEVEL=0")
     context.minimum_version, context.maximum_version = oldest or ssl.TLSVersion.MINIMUM_SUPPORTED, newest or ssl.TLSVersion.MAXIMUM_SUPPORTED
     with tempfile.NamedTemporaryFile(prefix="lab-", suffix=".pem") as file:
         file.write(leaf.whole)
@@ -245,6 +266,12 @@ def _sha256() -> Any:
     from cryptography.hazmat.primitives import hashes
 
     return hashes.SHA256()
+
+
+def _sha1() -> Any:
+    from cryptography.hazmat.primitives import hashes
+
+    return hashes.SHA1()
 
 
 def _pem(certificate: x509.Certificate) -> bytes:
