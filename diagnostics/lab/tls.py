@@ -94,10 +94,7 @@ class Authority:
         """
         own_key = key or _key()
         builder = _builder(_name(*(subject or (names[0][:64], ""))), self.certificate.subject, own_key, valid or _this_year())
-        if legacy:
-            builder = builder.add_extension(_alternative_names(names), critical=False)
-        else:
-            builder = _leaf_extensions(builder, own_key, self, names, issuer_url)
+        builder = builder.add_extension(_alternative_names(names), critical=False) if legacy else _leaf_extensions(builder, own_key, self, names, issuer_url)
         chain = tuple(authority.pem for authority in self._line()) if sends_chain else ()
         return Leaf(certificate=_pem(builder.sign(self.key, _sha1() if sha1 else _sha256())), key=_key_pem(own_key), chain=chain)
 

@@ -22,9 +22,7 @@ YEAR = datetime.timedelta(days=365)
 OLD_STORE = ("Lab Public Root R0", "DigiCert Inc")  # another public root, which the store at hand does have
 
 
-def on_loopback(
-    stage: Stage, leaf: tls.Leaf | None = None, *, context: ssl.SSLContext | None = None, trusted: bool = True, clock_seconds: float = 0.0
-) -> str:
+def on_loopback(stage: Stage, leaf: tls.Leaf | None = None, *, context: ssl.SSLContext | None = None, trusted: bool = True, clock_seconds: float = 0.0) -> str:
     """A hub behind TLS that serves the bytes itself. ``trusted``: the lab's public root is in the client's store."""
     base = stage.web(HUB, hubs.hub(hubs.tiny()), leaf=leaf, context=context, clock_seconds=clock_seconds)
     return hub_at(stage, base, trusted)
