@@ -245,6 +245,7 @@ class Survey:
         if self.target.kind == "none":
             return [api_trip("hub", "the hub's API", f"{self._endpoint}/api/models?limit=1")]
         pairs = list(zip(self.secrets.urls, self.target.urls, strict=False))
+        chosen = _chosen([url for url, _ in pairs])
         published = {item.path: item for item in self.target.published}
         return [
             Trip(
@@ -256,7 +257,7 @@ class Survey:
                 sample=FILE_SAMPLE,
             )
             for number, (url, shown) in enumerate(pairs, 1)
-            if number - 1 in _chosen([url for url, _ in pairs])
+            if number - 1 in chosen
         ]
 
     def _travel_all(self, trips: list[Trip], means: Means) -> None:
@@ -312,8 +313,8 @@ class Survey:
 def _chosen(urls: list[str]) -> set[int]:
     """Which of many URLs are asked: the first of every host, then the others in order, as many as are allowed."""
     hosts = [urlsplit(url).netloc for url in urls]
-    firsts = [index for index, host in enumerate(hosts) if host not in hosts[:index]]
-    others = [index for index in range(len(urls)) if index not in set(firsts)]
+    firsts = sorted({host: index for index, host in reversed(list(enumerate(hosts)))}.values())
+    others = sorted(set(range(len(urls))) - set(firsts))
     return set([*firsts, *others][:MOST_URLS])
 
 

@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 from diagnostics.case import Unseen
 from diagnostics.causes import ORDER
 from diagnostics.lab.worlds import World, worlds
-from tests.functional.runs import SECRETS, in_world, why_no_namespace
+from tests.functional.runs import SECRETS, Outcome, in_world, why_no_namespace
 
 WORLDS = list(worlds().values())
+AT_ONCE = 2 + (os.cpu_count() or 1)
 no_namespace = functools.cache(why_no_namespace)
 
 
-def _ready(world: World) -> None:
-    if world.needs == "namespace" and (reason := no_namespace()):
-        pytest.skip(reason)
+@pytest.fixture(scope="module")
+def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Outcome]]]:
+    """What came of every world that is asked for. Some run at once, as most of their time is waiting; each is a process in a namespace of its own."""
+    asked = [item.callspec.params["world"] for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        ready = [world.name for world in asked if isinstance(world, World) and not (world.needs == "namespace" and no_namespace())]
+        yield {name: pool.submit(in_world, name, tmp_path_factory.mktemp(name[:40])) for name in ready}
+        pool.shutdown(cancel_futures=True)
 
 
-@pytest.mark.parametrize("world", WORLDS, ids=[world.name for world in WORLDS])
-def test_the_first_diagnosis_is_the_root_cause(world: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("world", [pytest.param(world, id=world.name) for world in WORLDS])
+def test_the_first_diagnosis_is_the_root_cause(world: World, outcomes: dict[str, Future[Outcome]]) -> None:
     """And it is the only one; a healthy world has none."""
-    _ready(world)
-    outcome = in_world(world.name, tmp_path)
+    if world.name not in outcomes:
+        pytest.skip(no_namespace())
+    outcome = outcomes[world.name].result()
     expected = [(world.cause, world.severity)] if world.cause else []
     assert outcome.roots == expected, outcome.output
     assert outcome.code == (1 if world.cause and world.severity == "error" else 0), outcome.output
