@@ -186,6 +186,7 @@ class Platform:
     libc: str = ""
     container: str = ""  # docker, podman, kubernetes, slurm, colab, kaggle, wsl, ""
     default_route: bool | Unseen = ABSENT
+    link_up: bool | Unseen = ABSENT  # whether any network card has a link; absent where there is no card
     user: str = ""
     euid: int | Unseen = ABSENT
 

@@ -193,6 +193,9 @@ def _silent(leg: Leg) -> list[str]:
 
 def _timed_out_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
+    if facts.get("one"):
+        do = f"Clients that happen to take {facts['places']} wait for it and go on to another. Report it to whoever runs {facts['host']} or its DNS; if this network drops it, ask its admin to allow that address as well."
+        return [Remedy(do=do, check=f"getent ahosts {shlex.quote(facts['host'])}")]
     if all(address.startswith("127.") or address == "::1" for address in facts["addresses"].split(", ")):
         do = f"{facts['places']} is this machine: the service there takes no connections (it hangs, or its queue is full), or a packet filter of this machine drops them. Restart it."
     else:

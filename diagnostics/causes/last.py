@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from diagnostics.case import Case, Cause, Fault, Finding, Remedy, Unseen
-from diagnostics.causes.claims import again
+from collections.abc import Iterator
+
+from diagnostics.case import Case, Cause, Evidence, Fault, Finding, Remedy, Subject, Unseen
+from diagnostics.causes.claims import again, note
+
+LATE_SECONDS = 2.5
 
 
 def _timed_out(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
@@ -17,8 +21,17 @@ def _timed_out(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
             subjects=tuple(dict.fromkeys(fault.subject for fault in claims)),
             claims=claims,
             facts={"waited": waited, "budget": f"{case.budget_seconds:.0f}"},
+            evidence=tuple(_slow_steps(case)),
         )
     ]
+
+
+def _slow_steps(case: Case) -> Iterator[Evidence]:
+    """Where the time went: steps that were well in the end, and late."""
+    for leg in case.legs:
+        subject = Subject(kind="host", name=f"{leg.host}:{leg.port}")
+        steps = (("its name", leg.resolution), ("a connection", leg.connection), ("TLS", leg.handshake), (f"an answer to {leg.method}", leg.response))
+        yield from (note(subject, f"seconds for {what}", f"{step.seconds:.1f}", "") for what, step in steps if step and step.seconds >= LATE_SECONDS)
 
 
 def _timed_out_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -61,7 +74,7 @@ CAUSES = (
         id="survey-timed-out",
         owner=("network",),
         title="Looking did not end within {budget} s: still waiting for {waited}",
-        why="A probe ran out of the budget, and nothing that was seen explains why.",
+        why="A probe ran out of the budget, and nothing that was seen explains why. What was seen was in order, however late.",
         recognise=_timed_out,
         remedies=_timed_out_remedies,
         lab="survey-timed-out",

@@ -12,6 +12,7 @@ from diagnostics.causes.claims import again, all_in_one, first_hop_fine, host_po
 from diagnostics.facts.hosts import known_hosts
 
 NO_ROUTE = frozenset({errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+RESERVED_WORDS = "No name under .invalid ever exists (RFC 6761)."
 FAILED_RCODES = frozenset({"SERVFAIL", "REFUSED", "FORMERR", "NOTIMP", "NOTAUTH"})
 
 
@@ -41,19 +42,30 @@ def _offline(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     claims = tuple(fault for fault in faults if fault.step in ("resolution", "connection") and fault.code in ("failed", "unreachable"))
     if not claims:
         return []
-    facts = {"hosts": some(leg.host for leg in legs)}
+    platform = case.environment.platform
+    unplugged = isinstance(platform, Platform) and platform.link_up is False
+    because = "no network card of this machine has a link" if unplugged else "the system knows no route, neither to them nor to a resolver"
+    facts = {"hosts": some(leg.host for leg in legs), "because": because}
     return [Finding(cause="network-offline", subjects=(Subject(kind="machine", name="network"),), claims=claims, facts=facts)]
 
 
 def _no_way(leg: Leg, case: Case) -> bool:
     """The system knows no route, neither to an address nor to any resolver. A route that was shut on purpose says EHOSTUNREACH or EACCES, and is no such case."""
     platform, resolution = case.environment.platform, leg.resolution
-    if leg.route.kind != "direct" or not isinstance(resolution, Resolution) or (isinstance(platform, Platform) and platform.default_route is True):
+    if leg.route.kind != "direct" or _reserved(leg) or not isinstance(resolution, Resolution) or not isinstance(platform, Platform):
         return False
-    silent = all(answer.error == "unreachable" for answer in resolution.resolvers)
+    if platform.default_route is True:
+        return False
+    silent = all(answer.error == "unreachable" for answer in resolution.resolvers) or _unplugged(platform, resolution)
     if isinstance(leg.connection, Connection):
         return silent and all(attempt.outcome == "unreachable" and attempt.errno in NO_ROUTE for attempt in leg.connection.attempts)
-    return silent and bool(resolution.resolvers)
+    return silent and (bool(resolution.resolvers) or platform.link_up is False)
+
+
+def _unplugged(platform: Platform, resolution: Resolution) -> bool:
+    """Every cable is out and every radio off, and a resolver on this machine itself (systemd-resolved) has nothing to say."""
+    local = all(answer.server.startswith("127.") or answer.server == "::1" for answer in resolution.resolvers)
+    return platform.link_up is False and local and not any(answer.addresses for answer in resolution.resolvers)
 
 
 def _offline_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -144,7 +156,7 @@ def _not_configured(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = [
         (fault, leg)
         for fault, leg, resolution in _unresolved(case, faults)
-        if resolution.error not in ("IDNA", "TIMED_OUT") and (not case.resolvers or _not_looked_up(resolution))
+        if resolution.error not in ("IDNA", "TIMED_OUT") and not _reserved(leg) and (not case.resolvers or _not_looked_up(resolution))
     ]
     where = "/etc/nsswitch.conf leaves DNS out (hosts: {})" if case.resolvers else "/etc/resolv.conf names no server"
     return all_in_one(
@@ -177,8 +189,8 @@ def _not_configured_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 def _resolver_faults(case: Case, faults: tuple[Fault, ...], chosen: Callable[[Resolution], bool]) -> list[tuple[Fault, Leg]]:
     """Names that do not resolve in this way, though they could be asked for and no other way out is known."""
-    found = _unresolved(case, faults)
-    return [(fault, leg) for fault, leg, resolution in found if resolution.error != "IDNA" and not proxy_that_works(leg) and chosen(resolution)]
+    found = ((fault, leg, resolution) for fault, leg, resolution in _unresolved(case, faults) if resolution.error != "IDNA" and not _reserved(leg))
+    return [(fault, leg) for fault, leg, resolution in found if not proxy_that_works(leg) and chosen(resolution)]
 
 
 def _unheard(resolution: Resolution) -> str:
@@ -338,7 +350,7 @@ def _name_unknown(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = [
         (fault, leg)
         for fault, leg, resolution in _unresolved(case, faults)
-        if "NXDOMAIN" in _rcodes(resolution) or (not _rcodes(resolution) and resolution.error in ("EAI_NONAME", "IDNA"))
+        if "NXDOMAIN" in _rcodes(resolution) or _reserved(leg) or (not _rcodes(resolution) and resolution.error in ("EAI_NONAME", "IDNA"))
         if fault.subject.kind != "proxy" and not proxy_that_works(leg)
     ]
     hosts = some(leg.host for _, leg in pairs)
@@ -351,11 +363,17 @@ def _name_unknown(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
             "near": near[0] if near else "",
             "servers": ", ".join(case.resolvers or ()),
             "knows": _who_knows(leg),
+            "says": RESERVED_WORDS if _reserved(leg) else "The resolver works and answers that there is no such name (NXDOMAIN).",
             "later": "yes" if first_hop_fine(case, fault) else "",
             **_admission(leg),
         }
 
     return all_in_one("dns-name-unknown", pairs, facts)
+
+
+def _reserved(leg: Leg) -> bool:
+    """A name that cannot exist, whatever the resolvers do (RFC 6761 §6.4)."""
+    return leg.host.lower().rstrip(".").rpartition(".")[2] == "invalid"
 
 
 def _who_knows(leg: Leg) -> str:
@@ -375,7 +393,10 @@ def _name_unknown_remedies(finding: Finding, case: Case) -> list[Remedy]:
     admin = (
         f" If the spelling is right, this network's resolver ({facts['servers']}) hides it: ask its admin to allow {facts['host']}." if facts["servers"] else ""
     )
-    return [Remedy(do=f"Check the spelling of {facts['host']}.{meant}{setting}{facts['extended']}{admin}", check=check), *offline_remedy(case)]
+    return [
+        Remedy(do=f"Check the spelling of {facts['host']}.{meant}{setting}{'' if facts['says'] == RESERVED_WORDS else admin}", check=check),
+        *offline_remedy(case),
+    ]
 
 
 # --- dns-slow -----------------------------------------------------------------------------------------------------------------
@@ -415,7 +436,7 @@ CAUSES = (
         id="network-offline",
         owner=("machine",),
         title="This machine has no network: there is no way to any host or resolver",
-        why="Every host ({hosts}) failed at the very first step, and the system says that there is no route at all. Retrying cannot help.",
+        why="Every host ({hosts}) failed at the very first step: {because}. Retrying cannot help.",
         recognise=_offline,
         remedies=_offline_remedies,
         lab="network-offline",
@@ -469,7 +490,7 @@ CAUSES = (
         id="dns-name-unknown",
         owner=("you", "network"),
         title="The name {hosts} does not exist, says DNS",
-        why="The resolver works and answers that there is no such name (NXDOMAIN). Either it is misspelt, or this network hides it.",
+        why="{says} Either it is misspelt, or this network hides it.{extended}",
         recognise=_name_unknown,
         remedies=_name_unknown_remedies,
         lab="dns-name-unknown",

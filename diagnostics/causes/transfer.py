@@ -22,7 +22,7 @@ def _facts(case: Case, fault: Fault, leg: Leg) -> dict[str, str]:
     known = (published.bytes if published else None) if fault.code in ("short", "digest") else body.expected
     return {
         "host": leg.host,
-        "url": leg.url,
+        "url": journey.legs[0].url if journey else leg.url,  # what is signed is in no record: the first URL leads there anew
         "file": name,
         "bytes": str(body.bytes),
         "of": f" of {known}" if isinstance(known, int) else "",
@@ -54,7 +54,9 @@ def _truncated_remedies(finding: Finding, case: Case) -> list[Remedy]:
     return [
         Remedy(
             do=f"Fetch it with a client that resumes (hf download and curl -C - do); if it is cut at the same place again, something between limits size or time: try another network, or ask the admin of this one about {facts['host']}.",
-            run=f"curl -L -C - --retry 20 --retry-all-errors -O {shlex.quote(facts['url'])}",
+            run=f"hf download {shlex.quote(case.target.name)}"
+            if case.target.kind == "hub"
+            else f"curl -L -C - --retry 20 --retry-all-errors -O {shlex.quote(facts['url'])}",
             check=again(case),
         )
     ]

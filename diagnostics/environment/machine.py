@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import socket
+import struct
 import sys
 from collections.abc import Mapping
 
@@ -11,6 +13,8 @@ from diagnostics import redact
 from diagnostics.case import ABSENT, Platform, Unseen
 from diagnostics.environment.text import read_bytes, read_text
 
+GET_FLAGS, GET_HARDWARE = 0x8913, 0x8927  # linux/sockios.h
+ETHERNET, RUNNING = 1, 0x40  # linux/if_arp.h (wireless too), linux/if.h: IFF_RUNNING
 ROUTE_UP, ROUTE_REJECT = 0x1, 0x200  # linux/route.h
 # Most telling first: a Kubernetes pod is also a container, a notebook service also runs in one.
 BY_VARIABLE = (
@@ -30,6 +34,7 @@ def read_platform(variables: Mapping[str, str], root: str = "/") -> Platform:
         libc=_libc(),
         container=container(variables, root),
         default_route=default_route(root),
+        link_up=link_up(),
         user=redact.plain(_user(), 60),
         euid=os.geteuid() if hasattr(os, "geteuid") else ABSENT,
     )
@@ -77,6 +82,26 @@ def default_route(root: str = "/") -> bool | Unseen:
     if not ipv4 and not ipv6:
         return Unseen("unsupported", "no routing table to read")
     return any(_default_ipv4(line.split()) for line in ipv4.splitlines()[1:]) or any(_default_ipv6(line.split()) for line in ipv6.splitlines())
+
+
+def link_up() -> bool | Unseen:
+    """Whether any network card of this machine has a link (netdevice(7)); absent where it has none (a container without a network). Linux only."""
+    if sys.platform != "linux":
+        return Unseen("unsupported", "no way to ask the cards")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        cards = [name for _, name in socket.if_nameindex() if _interface(sock, GET_HARDWARE, name) == ETHERNET]
+        return any(_interface(sock, GET_FLAGS, name) & RUNNING for name in cards) if cards else ABSENT
+
+
+def _interface(sock: socket.socket, request: int, name: str) -> int:
+    """The first two bytes of what the kernel says of an interface; 0 where it is gone meanwhile."""
+    import fcntl  # not on Windows
+
+    try:
+        reply = fcntl.ioctl(sock, request, struct.pack("16s16x", name.encode()[:15]))
+    except OSError:
+        return 0
+    return int(struct.unpack_from("H", reply, 16)[0])
 
 
 def _default_ipv4(fields: list[str]) -> bool:

@@ -173,6 +173,7 @@ def _keeps(request: Request) -> bool:
 
 def _cut(sock: socket.socket, reply: Reply) -> bool:
     if reply.cut_by_reset:
+        time.sleep(0.0 if reply.dropped else 0.1)  # a reset overtakes what the other side has not read yet
         tcp.reset(sock)
     return False
 

@@ -189,6 +189,10 @@ class Namespace(Stage):
         self.address(f"{NETWORK}.254")
         self.route("default", "dev", "lo", "src", f"{NETWORK}.254")
 
+    def unplugged_card(self) -> None:
+        """A network card without a link."""
+        _run("ip", "link", "add", "name", "card", "type", "bridge")
+
     def route(self, *words: str) -> None:
         """``ip route add`` of these words: ``unreachable 198.51.100.0/24``."""
         _run("ip", "route", "add", *words)

@@ -136,6 +136,7 @@ class _Walk:
     channel: tls.Channel | None = None
     location: str = ""
     content: bytes = b""
+    awaited: str = ""
 
     def climb(self) -> None:
         """Step after step, until one is not fine."""
@@ -150,7 +151,7 @@ class _Walk:
         """Silence for less time than is fair, only because the budget ran out, is no finding: the step reads "timed out" instead."""
         seen = getattr(self.leg, step)
         if self.means.deadline.over and left < FAIR_SECONDS[step] and _was_silent(seen):
-            self._waiting(step, f"{self.leg.host} for the last {left:.1f} s of the budget")
+            self._waiting(step, self.awaited)
 
     def leave(self) -> None:
         if self.sock is not None:
@@ -161,6 +162,7 @@ class _Walk:
         return bool(self.leg.connection and self.leg.connection.address)
 
     def _waiting(self, step: str, detail: str) -> None:
+        self.awaited = detail
         self._note(**{step: Unseen("timed_out", detail)})
 
     def _note(self, **steps: object) -> None:

@@ -93,6 +93,30 @@ def test_no_way_to_any_resolver_and_no_default_route_is_a_machine_that_is_offlin
     assert causes(only(stopped_at("connection", FORBIDDEN, resolution=pinned), environment=CUT_OFF)) == ["host-unreachable"]
 
 
+def test_a_stub_without_a_link_knows_nothing() -> None:
+    """systemd-resolved answers SERVFAIL where every card is unplugged; the same answer with a link is the resolver's failure."""
+    servfail = Resolution(host=HUB, error="EAI_AGAIN", resolvers=(ResolverAnswer(server="127.0.0.53", transport="udp", rcode="SERVFAIL"),))
+    unplugged = Environment(platform=Platform(system="Linux", default_route=False, link_up=False))
+    plugged = Environment(platform=Platform(system="Linux", default_route=False, link_up=True))
+    assert causes(only(stopped_at("resolution", servfail), environment=unplugged)) == ["network-offline"]
+    assert causes(only(stopped_at("resolution", servfail), environment=plugged)) == ["dns-server-failure"]
+
+
+def test_a_name_under_invalid_does_not_exist_whatever_the_resolvers_do() -> None:
+    """RFC 6761; the same silence about another name is the resolver's."""
+    dead = unresolved("EAI_AGAIN", {"error": "timed_out"}, host="hub.invalid")
+    assert causes(only(stopped_at("resolution", dead, "hub.invalid"))) == ["dns-name-unknown"]
+    assert causes(only(stopped_at("resolution", dead, "hub.example"))) == ["dns-server-unreachable"]
+
+
+def test_an_address_that_nobody_waits_for_is_no_alarm() -> None:
+    """A dead IPv4 address behind an IPv6 one that answers; the other way round every connection waits."""
+    assert causes(only(leg(connection=connection((IPV6, "connected"), (IPV4, "timed_out"))))) == []
+    assert causes(only(leg(connection=connection((IPV6, "timed_out"), (IPV4, "connected"))))) == ["ipv6-broken"]
+    other = dataclasses.replace(IPV4, ip="18.9.9.9")
+    assert causes(only(leg(connection=connection((IPV4, "connected"), (other, "timed_out"))))) == ["connection-timed-out"]
+
+
 def test_a_question_that_this_machine_does_not_let_out_is_no_missing_network() -> None:
     """A packet filter that drops UDP to port 53 gives EPERM to whoever sends."""
     udp, tcp = (ResolverAnswer(server="10.0.0.53", transport=transport, error=error) for transport, error in (("udp", "denied"), ("tcp", "timed_out")))

@@ -197,18 +197,18 @@ def host_unreachable_ipv6_only(stage: Namespace) -> None:
 @world("connection-timed-out-one-address", needs="namespace", cause="connection-timed-out", severity="warning", twin="healthy-internet")
 def connection_timed_out_one_address(stage: Namespace) -> None:
     """One of the hub's two IPv4 addresses is dead: every other connection waits for it."""
-    stage.place(HUB, ("192.0.2.1", "192.0.2.2"))
+    stage.place(HUB, ("192.0.2.101", "192.0.2.102"))
     put_up_hub(stage)
-    stage.firewall("ip daddr 192.0.2.1 drop")
+    stage.firewall("ip daddr 192.0.2.101 drop")
 
 
 @world("healthy-ipv4-dead", cause="", needs="namespace")
 def healthy_ipv4_dead(stage: Namespace) -> None:
     """IPv6 works, is tried first, and nobody waits for the IPv4 address that does not answer."""
-    stage.place(HUB, ("192.0.2.1", IPV6_HUB))
-    stage.place(CDN, ("192.0.2.2", IPV6_CDN))
+    stage.place(HUB, ("192.0.2.101", IPV6_HUB))
+    stage.place(CDN, ("192.0.2.102", IPV6_CDN))
     put_up_hub(stage)
-    stage.firewall("ip daddr { 192.0.2.1, 192.0.2.2 } drop")
+    stage.firewall("ip daddr { 192.0.2.101, 192.0.2.102 } drop")
 
 
 # --- IPv6 ---------------------------------------------------------------------------------------------------------------------
@@ -239,8 +239,8 @@ def ipv6_broken_cdn(stage: Namespace) -> None:
 @world("healthy-dual-stack", cause="", needs="namespace")
 def healthy_dual_stack(stage: Namespace) -> None:
     """Hosts with IPv4 and IPv6 addresses, all of which answer."""
-    stage.place(HUB, ("192.0.2.1", IPV6_HUB))
-    stage.place(CDN, ("192.0.2.2", IPV6_CDN))
+    stage.place(HUB, ("192.0.2.101", IPV6_HUB))
+    stage.place(CDN, ("192.0.2.102", IPV6_CDN))
     put_up_hub(stage)
 
 

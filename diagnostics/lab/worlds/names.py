@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diagnostics.lab import dns
+from diagnostics.lab import dns, tcp
 from diagnostics.lab import hub as hubs
 from diagnostics.lab.http import file, page
 from diagnostics.lab.stage import CDN, HUB, RESOLVER, Namespace
@@ -62,6 +62,22 @@ def network_offline_pinned(stage: Namespace) -> None:
     stage.spec = hubs.NAME
     stage.hosts_entry(f"203.0.113.7 {HUB}")
     stage.resolv_conf(f"nameserver {NOWHERE}\n")
+
+
+@world("network-offline-unplugged", needs="namespace", cause="network-offline", twin="healthy-internet")
+def network_offline_unplugged(stage: Namespace) -> None:
+    """A laptop without a link: its own stub resolver (systemd-resolved) answers SERVFAIL to everything."""
+    stage.spec = hubs.NAME
+    stage.unplugged_card()
+    stage.resolver("127.0.0.53", {dns.EVERY_NAME: dns.SERVFAIL})
+    stage.resolv_conf("nameserver 127.0.0.53\noptions edns0 trust-ad\n")
+
+
+@world("network-offline-nothing", needs="namespace", cause="network-offline", twin="healthy-nothing")
+def network_offline_nothing(stage: Namespace) -> None:
+    """No target, no network."""
+    network_offline(stage)
+    stage.spec = ""
 
 
 # --- resolvers ----------------------------------------------------------------------------------------------------------------
@@ -241,6 +257,40 @@ def dns_name_unknown_first(stage: Namespace) -> None:
     put_up_hub(stage)
     stage.resolver(SECOND, {dns.EVERY_NAME: dns.NXDOMAIN})
     stage.resolv_conf(f"nameserver {SECOND}\nnameserver {RESOLVER}\n")
+
+
+@world("dns-name-unknown-reserved", needs="namespace", cause="dns-name-unknown", twin="healthy-internet")
+def dns_name_unknown_reserved(stage: Namespace) -> None:
+    """An endpoint under .invalid, on a machine whose resolver is dead as well: with a resolver it would not exist either."""
+    stage.spec = hubs.NAME
+    stage.variables["HF_ENDPOINT"] = "https://hub.invalid"
+    stage.resolv_conf("nameserver 127.0.0.53\n")
+
+
+@world("dns-not-configured-nsswitch", needs="namespace", cause="dns-not-configured", twin="healthy-internet")
+def dns_not_configured_nsswitch(stage: Namespace) -> None:
+    """nsswitch.conf leaves DNS out: the resolver knows every name and is never asked."""
+    put_up_hub(stage)
+    stage.bind("/etc/nsswitch.conf", "hosts: files\n")
+
+
+@world("dns-server-unreachable-garbage", needs="namespace", cause="dns-server-unreachable", twin="healthy-internet")
+def dns_server_unreachable_garbage(stage: Namespace) -> None:
+    """Something else than a resolver listens on port 53."""
+    put_up_hub(stage)
+    stage.address(SECOND)
+    stage.place("other.example", (SECOND,))
+    stage.listen("other.example", tcp.banner(), port=53)
+    stage.resolv_conf(f"nameserver {SECOND}\n{NETWORK_SETTINGS}")
+
+
+@world("dns-server-unreachable-vpn", needs="namespace", cause="dns-server-unreachable", twin="healthy-internet")
+def dns_server_unreachable_vpn(stage: Namespace) -> None:
+    """The resolver belongs to a VPN that is down: there is a default route, and none to the VPN's network."""
+    put_up_hub(stage)
+    stage.gateway()
+    stage.route("unreachable", "203.0.113.0/24")
+    stage.resolv_conf(f"nameserver {NOWHERE}\n")
 
 
 @world("dns-name-unknown-url", needs="namespace", cause="dns-name-unknown", twin="healthy-internet")
