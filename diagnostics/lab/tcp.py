@@ -59,9 +59,9 @@ class Server:
             threading.Thread(target=self._serve, args=(connection,), name=f"lab-talk-{self.port}", daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        connection.settimeout(PATIENCE_SECONDS)
         speaking = connection
         try:
+            connection.settimeout(PATIENCE_SECONDS)
             if self._context is not None:
                 speaking = self._context.wrap_socket(connection, server_side=True)
                 with self._lock:

@@ -1,0 +1,130 @@
+"""What the probes make of odd bytes, odd files of the system, and addresses that do not answer. Loopback and socket pairs only."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import http.client
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from diagnostics.case import Address, Body
+from diagnostics.lab import tcp
+from diagnostics.probes import connection, dns
+from diagnostics.probes import http as http_probe
+from diagnostics.probes.budget import Deadline, OpenSockets
+from diagnostics.probes.survey import MOST_URLS, _chosen
+from diagnostics.redact import Secrets
+
+CONTENT = b"\x93NUMPY" + bytes(range(256)) * 40
+SAMPLE = http_probe.Sample(most_bytes=1 << 20)
+
+
+def read(raw: bytes, sample: http_probe.Sample = SAMPLE) -> Body:
+    """What is read of an answer that consists of these bytes, after which the server ends."""
+    here, there = socket.socketpair()
+    with here, there:
+        there.sendall(raw)
+        there.shutdown(socket.SHUT_WR)
+        answer = http.client.HTTPResponse(here)
+        answer.begin()
+        body, _ = http_probe.read(answer, here, sample, Deadline(5.0), Secrets())
+        return body
+
+
+def sent(body: bytes, *fields: str) -> bytes:
+    return "\r\n".join(("HTTP/1.1 200 OK", *fields, "", "")).encode() + body
+
+
+def test_a_packed_answer_is_judged_by_what_it_unpacks_to() -> None:
+    """A server may compress unasked; its twin sends the file as it is, and both have the same digest."""
+    packed = gzip.compress(CONTENT)
+    body = read(sent(packed, "Content-Encoding: gzip", f"Content-Length: {len(packed)}"))
+    plain = read(sent(CONTENT, f"Content-Length: {len(CONTENT)}"))
+    assert body.sha256 == plain.sha256 == hashlib.sha256(CONTENT).hexdigest()
+    assert (body.bytes, body.content_bytes, plain.content_bytes) == (len(packed), len(CONTENT), len(CONTENT))
+
+
+def test_an_encoding_that_nobody_here_unpacks_has_no_digest() -> None:
+    """Rather none than a wrong one."""
+    body = read(sent(CONTENT, "Content-Encoding: br", f"Content-Length: {len(CONTENT)}"))
+    assert (body.outcome, bool(body.sha256)) == ("complete", False)
+
+
+def test_what_is_not_packed_though_it_says_so_is_invalid() -> None:
+    """No client can read it."""
+    assert read(sent(CONTENT, "Content-Encoding: gzip", f"Content-Length: {len(CONTENT)}")).outcome == "invalid"
+
+
+def test_a_bomb_is_not_unpacked() -> None:
+    """A hundred megabytes of nothing in a hundred kilobytes: no digest, and little memory."""
+    packed = gzip.compress(bytes(100 << 20))
+    body = read(sent(packed, "Content-Encoding: gzip", f"Content-Length: {len(packed)}"), http_probe.Sample(most_bytes=1 << 20, keep=True))
+    assert not body.sha256
+    assert not body.content_bytes
+
+
+def test_a_chunked_answer_that_ends_is_cut_and_one_with_garbage_is_invalid() -> None:
+    """http.client raises the same exception for both."""
+    chunked = "Transfer-Encoding: chunked"
+    assert read(sent(b"5\r\nhello\r\n0\r\n\r\n", chunked)).outcome == "complete"
+    assert read(sent(b"5\r\nhello\r\n", chunked)).outcome == "truncated"
+    assert read(sent(b"5\r\nhello\r\n5\r\nhe", chunked)).outcome == "truncated"
+    assert read(sent(b"5\r\nhello\r\nthis is no chunk\r\n", chunked)).outcome == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("text", "servers", "domains"),
+    [
+        ("# nothing\n", (), ()),
+        ("nameserver 10.0.0.1 # ours\nnameserver dns.example\nsearch a.example b.example.\n", ("10.0.0.1",), ("a.example", "b.example")),
+        ("domain a.example\nsearch b.example\n nameserver ::1\nnameserver 1.1.1.1\nnameserver 8.8.8.8\nnameserver 9.9.9.9", ("::1", "1.1.1.1", "8.8.8.8"), ("b.example",)),
+    ],
+)  # fmt: skip
+def test_resolv_conf_is_read_as_resolv_conf_5_says(tmp_path: Path, text: str, servers: tuple[str, ...], domains: tuple[str, ...]) -> None:
+    """The first three servers that are addresses, the last search list, comments left out."""
+    path = tmp_path / "resolv.conf"
+    path.write_text(text)
+    assert tuple(dns._nameservers(path)) == servers
+    assert dns.search_domains(path) == domains
+
+
+def test_no_file_is_no_resolver(tmp_path: Path) -> None:
+    """A container without resolv.conf, nsswitch.conf and hosts."""
+    absent = tmp_path / "absent"
+    assert (tuple(dns._nameservers(absent)), dns.search_domains(absent), dns.name_sources(absent), dns.hosts_entries("a", absent)) == ((), (), "", ())
+
+
+def test_every_host_of_a_long_list_is_asked() -> None:
+    """The first file of each host comes before the second of any."""
+    urls = [f"https://a.example/{number}" for number in range(30)] + ["https://b.example/1", "https://c.example/1"]
+    chosen = _chosen(urls)
+    assert {30, 31} <= chosen
+    assert len(chosen) == MOST_URLS
+
+
+@contextlib.contextmanager
+def half_dead() -> Iterator[int]:
+    """A port that answers at 127.0.0.1 and takes no connection at 127.0.0.2."""
+    with tcp.deaf_port("127.0.0.2") as port, tcp.Server(tcp.stay_silent, port=port):
+        yield port
+
+
+def test_nobody_waits_twice_for_an_address_that_does_not_answer() -> None:
+    """Where another one does; what is reported is what was seen the first time."""
+    dead, alive = Address(family="ipv4", ip="127.0.0.2"), Address(family="ipv4", ip="127.0.0.1")
+    sockets, silent = OpenSockets(), connection.Silent()
+    with half_dead() as port:
+        first, _ = connection.connect((dead, alive), port, Deadline(10.0), sockets, silent)
+        started = time.monotonic()
+        second, _ = connection.connect((dead, alive), port, Deadline(10.0), sockets, silent)
+        seconds = time.monotonic() - started
+        sockets.close_all()
+    assert [attempt.outcome for attempt in first.attempts] == ["timed_out", "connected"]
+    assert first.attempts[0] == second.attempts[0]
+    assert seconds < 0.5
