@@ -180,6 +180,7 @@ class Secrets:
 
     token: str = field(default="", repr=False)
     proxies: dict[str, str] = field(default_factory=dict, repr=False)  # variable → URL as set
+    configured: tuple[str, ...] = field(default=(), repr=False)  # as other programs' files name them, in the order of Environment.configured_proxies
     urls: tuple[str, ...] = field(default=(), repr=False)  # of the target, with their queries
     endpoint: str = field(default="", repr=False)
     netrc: dict[str, str] = field(default_factory=dict, repr=False)  # host → "login:password"
@@ -187,7 +188,7 @@ class Secrets:
 
     def __post_init__(self) -> None:
         texts = {self.token, *self.netrc.values()}
-        for address in (*self.proxies.values(), *self.urls, self.endpoint):
+        for address in (*self.proxies.values(), *self.configured, *self.urls, self.endpoint):
             texts |= set(_secret_parts(address))
         self.learn(texts)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable, Iterator
 
-from diagnostics.case import Address, Case, Cause, Connection, Fault, Finding, Leg, Platform, Remedy, Resolution, Subject, Tunnel
+from diagnostics.case import Address, Case, Cause, Connection, Evidence, Fault, Finding, Leg, Platform, Remedy, Resolution, Subject, Tunnel
 from diagnostics.causes.claims import (
     again,
     all_in_one,
@@ -14,6 +14,7 @@ from diagnostics.causes.claims import (
     host_port,
     hosts_needed,
     leg_of,
+    note,
     of_leg,
     offline_remedy,
     on_legs,
@@ -31,6 +32,7 @@ HOW = {
     ("tunnel", ""): "the proxy opens no way",
     ("handshake", ""): "connections are cut before TLS stands",
 }
+HIDDEN = "***"  # what redact puts in the place of a login
 BLOCKED_STATUSES = frozenset({403, 502, 503, 504})
 
 
@@ -128,10 +130,11 @@ def _proxy_required(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         return []
     dead = [(fault, leg) for fault, leg in _dead_direct(case, faults)]
     working = next((name for _, leg in dead if (name := proxy_that_works(leg))), "")
+    asking = next((name for _, leg in dead if (name := _proxy_that_wants_login(leg))), "")
     refused = all(leg.route.kind == "direct" and any(item.question.startswith("proxy:") and not item.works for item in leg.counterfactuals) for _, leg in dead)
-    if not dead or (refused and not working):
+    if not dead or (refused and not working and not asking):
         return []
-    chosen = next((configured for configured in named if configured.source == working), named[0])
+    chosen = next((configured for configured in named if configured.source == (working or asking)), named[0])
     claims = tuple(dict.fromkeys(other for fault, _ in dead for other in of_leg(faults, fault)))
     value = chosen.value if "://" in chosen.value else f"http://{chosen.value}"
     return [
@@ -139,9 +142,28 @@ def _proxy_required(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
             cause="proxy-required",
             subjects=tuple(dict.fromkeys(fault.subject for fault, _ in dead)),
             claims=claims,
-            facts={"source": chosen.source, "proxy": value, "proof": "seen" if working else "", "hosts": ", ".join(dict.fromkeys(leg.host for _, leg in dead))},
+            evidence=_through_proxies(dead),
+            facts={
+                "source": chosen.source,
+                "proxy": value,
+                "proof": "seen" if working else "",
+                "login": "yes" if asking and not working else "",
+                "hosts": ", ".join(dict.fromkeys(leg.host for _, leg in dead)),
+            },
         )
     ]
+
+
+def _through_proxies(dead: list[tuple[Fault, Leg]]) -> tuple[Evidence, ...]:
+    """What the proxies that are named somewhere said when they were asked."""
+    asked = ((fault.subject, item) for fault, leg in dead for item in leg.counterfactuals if item.question.startswith("proxy:"))
+    return tuple(note(subject, f"through the proxy in {item.question.removeprefix('proxy:')}", item.detail) for subject, item in asked)
+
+
+def _proxy_that_wants_login(leg: Leg) -> str:
+    """The program whose proxy is there and asks who we are (407); "" where none."""
+    asking = (item.question.removeprefix("proxy:") for item in leg.counterfactuals if item.question.startswith("proxy:") and item.detail.startswith("407"))
+    return next(asking, "")
 
 
 def _dead_direct(case: Case, faults: tuple[Fault, ...]) -> Iterator[tuple[Fault, Leg]]:
@@ -154,6 +176,8 @@ def _proxy_required_remedies(finding: Finding, case: Case) -> list[Remedy]:
     seen = facts["proof"] == "seen"
     lines = "; ".join((export("HTTPS_PROXY", facts["proxy"]), export("https_proxy", facts["proxy"])))
     do = f"Give the clients the proxy that {facts['source']} already uses." + (" Through it the host answers." if seen else "")
+    do += " It asks for a login: write http://USER:PASSWORD@ in front of its host, special characters percent-encoded." if facts["login"] else ""
+    do += f" Put the login from {facts['source']} in the place of {HIDDEN}, special characters percent-encoded." if HIDDEN in facts["proxy"] else ""
     return [Remedy(do=do, run=lines, check=again(case), proof="seen" if seen else "untried")]
 
 

@@ -54,7 +54,7 @@ def _no_way(leg: Leg, case: Case) -> bool:
     platform, resolution = case.environment.platform, leg.resolution
     if leg.route.kind != "direct" or _reserved(leg) or not isinstance(resolution, Resolution) or not isinstance(platform, Platform):
         return False
-    if platform.default_route is True:
+    if platform.default_route is True or proxy_that_works(leg):
         return False
     silent = all(answer.error == "unreachable" for answer in resolution.resolvers) or _unplugged(platform, resolution)
     if isinstance(leg.connection, Connection):

@@ -55,10 +55,8 @@ def read(variables: Mapping[str, str] = os.environ, python: str = "", home: Path
         distributions=distributions,
         shell=read_shell(variables),  # type: ignore[arg-type]
     )
-    secrets = Secrets(token=token_text, proxies=raw_proxies, endpoint=variables.get("HF_ENDPOINT", ""), netrc=logins)
-    for value in raw_configured:
-        secrets.learn_url(value)
-    return environment, secrets
+    endpoint = variables.get("HF_ENDPOINT", "")
+    return environment, Secrets(token=token_text, proxies=raw_proxies, configured=tuple(raw_configured), endpoint=endpoint, netrc=logins)
 
 
 def _home(variables: Mapping[str, str]) -> str:

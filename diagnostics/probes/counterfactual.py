@@ -33,12 +33,12 @@ from diagnostics.case import (
     Tunnel,
     Unseen,
 )
+from diagnostics.environment.proxies import setting as proxy_setting
 from diagnostics.probes import certificates, connection, proxy, tls
 from diagnostics.probes import http as http_probe
 from diagnostics.probes.budget import Deadline, Together, together
 from diagnostics.probes.leg import Arrival, Means, Stop, go, passage
 from diagnostics.redact import plain
-from diagnostics.redact import url as bare_url
 
 DIRECT_SECONDS = 1.5
 ALL_SECONDS = 6.0
@@ -89,21 +89,23 @@ def failed_before_handshake(leg: Leg) -> bool:
 def _other_routes(leg: Leg, means: Means) -> dict[str, Question]:
     if leg.route.kind != "direct":
         return {"direct": functools.partial(_direct, leg, means)}
-    routes = {f"proxy:{name}": route for name, route in _proxies_named_anywhere(leg, means)[:MOST_PROXIES]}
-    return {question: functools.partial(_through, question, route, leg, means) for question, route in routes.items()}
+    routes = {f"proxy:{name}": (route, address) for name, route, address in _proxies_named_anywhere(means)[:MOST_PROXIES]}
+    return {question: functools.partial(_through, question, route, address, leg, means) for question, (route, address) in routes.items()}
 
 
-def _proxies_named_anywhere(leg: Leg, means: Means) -> list[tuple[str, Route]]:
-    """Proxies that a variable or another program's configuration names, though this request went direct."""
-    found = [(setting.variable, _route_through(setting)) for setting in means.environment.proxies if not setting.problem and setting.host]
-    for configured in means.environment.configured_proxies:
-        with contextlib.suppress(ValueError):
-            parts = urlsplit(configured.value if "://" in configured.value else f"http://{configured.value}")
-            if parts.hostname and not configured.automatic:
-                port = parts.port or 80
-                route = Route(kind="proxy", variable=configured.source, proxy=bare_url(configured.value), scheme=parts.scheme, host=parts.hostname, port=port)
-                found.append((configured.source, route))
-    unique = {(route.host, route.port): (name, route) for name, route in reversed(found)}
+def _proxies_named_anywhere(means: Means) -> list[tuple[str, Route, str]]:
+    """Proxies that a variable or another program's configuration names, though this request went direct; with their addresses, credentials included."""
+    environment, secrets = means.environment, means.secrets
+    found = [
+        (setting.variable, _route_through(setting), secrets.proxies.get(setting.variable, ""))
+        for setting in environment.proxies
+        if not setting.problem and setting.host
+    ]
+    for configured, raw in zip(environment.configured_proxies, secrets.configured, strict=False):
+        read = proxy_setting(configured.source, raw.strip().strip("\"'"))
+        if read.host and not read.problem and not configured.automatic:
+            found.append((configured.source, _route_through(read), raw.strip().strip("\"'")))
+    unique = {(route.host, route.port): (name, route, address) for name, route, address in reversed(found)}
     return list(reversed(unique.values()))
 
 
@@ -120,14 +122,14 @@ def _route_through(setting: ProxySetting) -> Route:
     )
 
 
-def _through(question: str, route: Route, leg: Leg, means: Means) -> Counterfactual:
+def _through(question: str, route: Route, address: str, leg: Leg, means: Means) -> Counterfactual:
     """Whether this proxy connects to the host."""
     started = time.monotonic()
     resolution = means.resolve(route.host, route.port)
     _, sock = connection.connect(resolution.addresses, route.port, _hurried(means, 3.0).deadline, means.sockets)
     if sock is None:
         return Counterfactual(question=question, works=False, detail="the proxy does not answer", seconds=time.monotonic() - started)
-    tunnel, inner = proxy.open_tunnel(sock, passage(route, leg, means), means.verdicts)
+    tunnel, inner = proxy.open_tunnel(sock, passage(route, leg, means, address), means.verdicts)
     if inner is not None:
         means.sockets.discard(inner)
     return Counterfactual(question=question, works=tunnel.outcome == "open", detail=_spoken(tunnel), seconds=time.monotonic() - started)

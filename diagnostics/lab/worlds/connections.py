@@ -342,10 +342,10 @@ def download_host_blocked_cached(stage: Namespace) -> None:
 # --- proxy-required -----------------------------------------------------------------------------------------------------------
 
 
-def network_with_proxy(stage: Namespace, verdict: str = "drop") -> None:
+def network_with_proxy(stage: Namespace, verdict: str = "drop", login: str = "") -> None:
     """The hub and its CDN are at addresses that only ``proxy.corp.example`` reaches; what goes there directly meets ``verdict``. No variable says so."""
     put_up_hub(stage)
-    behind_proxy(stage, Policy())
+    behind_proxy(stage, Policy(login=login))
     for name in ("HTTPS_PROXY", "HTTP_PROXY"):
         stage.variables.pop(name)
     stage.gateway()
@@ -390,6 +390,13 @@ def proxy_required_environment(stage: Namespace) -> None:
     """/etc/environment names the proxy, and this shell never read it (a service, a cron job, sudo)."""
     network_with_proxy(stage, "reject with icmpx admin-prohibited")
     stage.bind("/etc/environment", f'https_proxy="{PROXY}"\n')
+
+
+@world("proxy-required-login", needs="namespace", cause="proxy-required", twin="healthy-proxy")
+def proxy_required_login(stage: Namespace) -> None:
+    """git knows the proxy and the password for it, which no output may show."""
+    network_with_proxy(stage, login="lab:pa%ss/w@rd")
+    _write(stage, ".gitconfig", f"[http]\n\tproxy = {PROXY.replace('://', '://lab:pa%25ss%2Fw%40rd@')}\n")
 
 
 @world("proxy-required-dead", needs="namespace", cause="connection-timed-out", twin="healthy-internet")
