@@ -293,7 +293,7 @@ def _ipv6(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     family = case.target.client.family if case.target.client else "requests"
     seconds = clients.facts(family).connect_seconds
     title = clients.title(case.target.client) if case.target.client else family
-    wait = f"{seconds:.0f} s" if seconds else "more than two minutes (it has no time-out of its own)"
+    wait = f"up to {seconds:.0f} s" if seconds else "more than two minutes (it has no time-out of its own)"
     facts = {**_facts(*pairs[0]), "client": title, "wait": wait, "hosts": ", ".join(dict.fromkeys(leg.host for _, leg in pairs))}
     # A client with a time-out waits that long at each new connection and goes on; one without hangs.
     return [

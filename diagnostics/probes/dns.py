@@ -29,6 +29,7 @@ NSSWITCH = Path("/etc/nsswitch.conf")
 MOST_DOMAINS = 6  # glibc's MAXDNSRCH before 2.26
 GETADDRINFO_SECONDS = 12.0  # glibc's default for one silent server: 5 s, twice
 RESOLVER_SECONDS = 3.0
+PATIENT_SECONDS = 20.0  # a first server that is silent, with “options timeout:15”
 HOPELESS_SECONDS = 5.5  # glibc has asked a second time by then
 ANOTHER_SECONDS = 0.8  # for a question on the side
 AFTERTHOUGHT_SECONDS = 0.25  # how long a name that resolves waits for the resolvers' own answers
@@ -67,14 +68,16 @@ def resolve(host: str, port: int, deadline: Deadline, servers: tuple[str, ...]) 
 
 
 def _looked_up(host: str, port: int, resolvers: Together[tuple[str, str], ResolverAnswer], asked: int, deadline: Deadline) -> Lookup:
-    """``getaddrinfo``, for as long as there is hope: where no resolver could be heard when asked directly, only until it has tried again once."""
+    """``getaddrinfo``, for as long as there is hope: where no resolver could be heard when asked directly, only until it has tried again once;
+    where one of them knows the name, until the C library has come round to asking that one."""
     started = time.monotonic()
     waiting = Together({"getaddrinfo": lambda: _getaddrinfo(host, port)})
-    for seconds in (HOPELESS_SECONDS, GETADDRINFO_SECONDS - HOPELESS_SECONDS):
-        if found := waiting.within(deadline.within(seconds)).get("getaddrinfo"):
+    for until in (HOPELESS_SECONDS, GETADDRINFO_SECONDS, PATIENT_SECONDS):
+        if found := waiting.within(deadline.within(started + until - time.monotonic())).get("getaddrinfo"):
             return found
         said = resolvers.within(0.0)
-        if len(said) == asked and all(answer.error or answer.truncated for answer in said.values()):
+        hopeless = len(said) == asked and all(answer.error or answer.truncated for answer in said.values())
+        if hopeless or (until == GETADDRINFO_SECONDS and not any(answer.addresses for answer in said.values())):
             break
     return "TIMED_OUT", f"no answer in {time.monotonic() - started:.1f} s", ()
 

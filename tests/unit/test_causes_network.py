@@ -202,6 +202,14 @@ def test_a_public_name_on_loopback_that_answers_is_no_alarm() -> None:
     assert causes(only(leg(resolution=resolution(addresses=(here,), hosts_file=("127.0.0.1",))))) == []
 
 
+def test_a_budget_that_went_into_slow_names_is_the_names_fault() -> None:
+    """survey-timed-out is for what nothing better explains."""
+    slow = leg(resolution=resolution(seconds=14.0))
+    cut = stopped_at("resolution", Unseen("timed_out", f"the address of {CDN}"), CDN)
+    assert causes(case(journey(slow, cut))) == ["dns-slow"]
+    assert causes(case(journey(leg(), cut))) == ["survey-timed-out"]
+
+
 def test_slow_names_warn_and_do_not_fail() -> None:
     """dns-slow is a warning."""
     judged = judge(only(leg(resolution=resolution(seconds=5.1))))

@@ -428,3 +428,11 @@ def dns_slow_first_silent(stage: Namespace) -> None:
     put_up_hub(stage)
     stage.resolver(SECOND, {dns.EVERY_NAME: dns.SILENT})
     stage.resolv_conf(f"nameserver {SECOND}\nnameserver {RESOLVER}\n")
+
+
+@world("dns-slow-patient", needs="namespace", cause="dns-slow", severity="warning", twin="healthy-resolver-silent")
+def dns_slow_patient(stage: Namespace) -> None:
+    """A silent first resolver, and resolv.conf asks for fourteen seconds of patience with it."""
+    dns_slow_first_silent(stage)
+    stage.hosts_entry(f"{stage.zone[CDN][0]} {CDN}")
+    stage.resolv_conf(f"nameserver {SECOND}\nnameserver {RESOLVER}\noptions timeout:14 attempts:1\n")
