@@ -32,6 +32,7 @@ RESOLVER_SECONDS = 3.0
 PATIENT_SECONDS = 20.0  # a first server that is silent, with “options timeout:15”
 HOPELESS_SECONDS = 5.5  # glibc has asked a second time by then
 ANOTHER_SECONDS = 0.8  # for a question on the side
+OTHER_WORD_SECONDS = 1.0  # what the resolvers say of a name that the hosts file answers for
 AFTERTHOUGHT_SECONDS = 0.25  # how long a name that resolves waits for the resolvers' own answers
 EAI_NAMES = {getattr(socket, name): name for name in dir(socket) if name.startswith("EAI_")}
 Transport = Literal["udp", "tcp"]
@@ -51,9 +52,9 @@ def resolve(host: str, port: int, deadline: Deadline, servers: tuple[str, ...]) 
     resolvers = Together(asked)
     error, message, addresses = _looked_up(bare, port, resolvers, len(asked), deadline)
     seconds = time.monotonic() - started
-    answers = resolvers.within(deadline.within(AFTERTHOUGHT_SECONDS if addresses else RESOLVER_SECONDS + ANOTHER_SECONDS))
-    heard = tuple(answers[key] for key in asked if key in answers)
     hosts_file = hosts_entries(bare)
+    answers = resolvers.within(deadline.within(_patience(addresses, hosts_file, seconds)))
+    heard = tuple(answers[key] for key in asked if key in answers)
     return Resolution(
         host=redact.plain(host),
         addresses=addresses,
@@ -65,6 +66,13 @@ def resolve(host: str, port: int, deadline: Deadline, servers: tuple[str, ...]) 
         sources=name_sources(),
         seconds=seconds,
     )
+
+
+def _patience(addresses: tuple[Address, ...], hosts_file: tuple[str, ...], seconds: float) -> float:
+    """How long the resolvers' own answers are worth waiting for once the system has given its answer, in ``seconds``."""
+    if not addresses:
+        return RESOLVER_SECONDS + ANOTHER_SECONDS
+    return OTHER_WORD_SECONDS if hosts_file else max(AFTERTHOUGHT_SECONDS, min(seconds, 2 * AFTERTHOUGHT_SECONDS))
 
 
 def _looked_up(host: str, port: int, resolvers: Together[tuple[str, str], ResolverAnswer], asked: int, deadline: Deadline) -> Lookup:
