@@ -6,10 +6,11 @@ import shlex
 from collections.abc import Iterator
 
 from diagnostics.case import Case, Cause, Fault, Finding, Leg, Remedy, Subject, Tunnel
-from diagnostics.causes.claims import again, by_subject, counterfactual, export, host_port, hosts_needed, leg_of, of_leg, on_legs, proxy_that_works, works
+from diagnostics.causes.claims import again, by_subject, counterfactual, host_port, hosts_needed, leg_of, of_leg, on_legs, proxy_that_works, works
+from diagnostics.causes.settings_common import set_variable, unset
 from diagnostics.facts import clients
+from diagnostics.facts.routes import WEB_SERVER_STATUSES, has_proxy_fields
 
-WEB_SERVER_STATUSES = frozenset({400, 404, 405, 426, 501})
 SOCKS_UNREACHED = frozenset({1, 3, 4, 5, 6})
 NTLM = frozenset({"ntlm", "negotiate", "kerberos"})
 
@@ -36,6 +37,18 @@ def _facts(fault: Fault, leg: Leg) -> dict[str, str]:
     }
 
 
+def set_proxy(case: Case, name: str, scheme: str = "http") -> str:
+    """The line that gives the variable's own value another scheme; a value with credentials is edited where it is, for it is not ours to print."""
+    setting = next((item for item in case.environment.proxies if item.variable == name), None)
+    if setting is None:
+        return set_variable(case, name, f"{scheme}://HOST:PORT")
+    if setting.credentials and case.environment.shell == "posix":
+        return f'export {name}="{scheme}://${{{name}#*://}}"'
+    if setting.credentials:
+        return set_variable(case, name, f"{scheme}://USER:PASSWORD@{setting.host}:{setting.port or 'PORT'}")
+    return set_variable(case, name, f"{scheme}://" + setting.value.partition("://")[2])
+
+
 def _without_proxy(finding: Finding, case: Case) -> list[Remedy]:
     """Going direct, where that was seen to work."""
     facts = finding.facts
@@ -44,7 +57,7 @@ def _without_proxy(finding: Finding, case: Case) -> list[Remedy]:
     return [
         Remedy(
             do=f"Or go without the proxy: {facts['host']} answers directly from here.",
-            run=f"unset {shlex.quote(facts['variable'])}",
+            run=unset(case, facts["variable"]),
             check=again(case),
             proof="seen",
         )
@@ -93,7 +106,7 @@ def _bypassed_remedies(finding: Finding, case: Case) -> list[Remedy]:
     value = next((variable.value for variable in case.environment.no_proxy if variable.name == name), "")
     kept = ",".join(entry.strip() for entry in value.split(",") if entry.strip() and entry.strip() != facts["entry"])
     do = f"Take the entry {facts['entry']} out of {facts['no_proxy']}: it sends {facts['host']} around the proxy {facts['proxy']}, through which it answers."
-    return [Remedy(do=do, run=export(name, kept), check=again(case), proof="seen")]
+    return [Remedy(do=do, run=set_variable(case, name, kept) if kept else unset(case, name), check=again(case), proof="seen")]
 
 
 # --- the value ----------------------------------------------------------------------------------------------------------------
@@ -163,22 +176,43 @@ def _socks_remedies(finding: Finding, case: Case) -> list[Remedy]:
     ]
 
 
+# Counterfactual → (scheme to write, how the proxy is spoken to).
+RIGHT_SCHEMES = {"plain-proxy": ("http", "speaks plain HTTP"), "tls-proxy": ("https", "wants to be spoken to over TLS")}
+
+
+def _right_scheme(leg: Leg) -> str:
+    """The counterfactual by which the proxy is one after all, "" for none."""
+    return next((name for name in RIGHT_SCHEMES if works(leg, name)), "")
+
+
 def _scheme_wrong(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    pairs = [(fault, leg) for fault, leg, _ in _tunnels(case, faults, "tls_failed") if works(leg, "plain-proxy")]
-    return by_subject("proxy-scheme-wrong", pairs, _facts)
+    pairs = [(fault, leg) for fault, leg, _ in _tunnels(case, faults) if _right_scheme(leg)]
+
+    def facts(fault: Fault, leg: Leg) -> dict[str, str]:
+        right, speaks = RIGHT_SCHEMES[_right_scheme(leg)]
+        client = clients.facts(case.target.client.family if case.target.client else "requests")
+        return {
+            **_facts(fault, leg),
+            "given": leg.route.scheme or "http",
+            "right": right,
+            "speaks": speaks,
+            "usable": "yes" if client.https_proxy == "tls" else "",
+        }
+
+    return by_subject("proxy-scheme-wrong", pairs, facts)
 
 
 def _scheme_wrong_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    plain = facts["value"].replace("https://", "http://", 1)
-    return [
-        Remedy(
-            do=f"Write http:// in front of the proxy in {facts['variable']} (also where the variable is HTTPS_PROXY: its name says which targets go through it, not how the proxy is spoken to).",
-            run=export(facts["variable"], plain),
-            check=again(case),
-            proof="seen",
-        )
-    ]
+    name, right = facts["variable"], facts["right"]
+    if right == "https" and not facts["usable"]:
+        return [
+            Remedy(do=f"This client cannot speak to a proxy over TLS: ask for the proxy's plain port, and give it in {name}.", check=again(case)),
+            *_without_proxy(finding, case),
+        ]
+    why = " (also where the variable is HTTPS_PROXY: its name says which addresses go through it, not how the proxy is spoken to)" if right == "http" else ""
+    do = f"Write {right}:// in front of the proxy in {name}{why}."
+    return [Remedy(do=do, run=set_proxy(case, name, right), check=again(case), proof="seen")]
 
 
 # --- its address --------------------------------------------------------------------------------------------------------------
@@ -243,29 +277,42 @@ def _not_a_proxy(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
             if tunnel.outcome == "not_http" and tunnel.first_bytes
             else f"{tunnel.status} {tunnel.reason}".strip()
             if tunnel.status
-            else "by closing the connection"
+            else {"closed": "by closing the connection", "reset": "by resetting the connection"}.get(tunnel.outcome, "with nothing")
         )
-        return {**_facts(fault, leg), "said": said + (f" (Server: {server})" if server else "")}
+        package = clients.facts(case.target.client.family if case.target.client else "requests").socks
+        return {
+            **_facts(fault, leg),
+            "said": said + (f" (Server: {server})" if server else ""),
+            "given": leg.route.scheme or "http",
+            "socks": "yes" if works(leg, "socks-proxy") and package != "none" else "",
+            "package": "" if package == "builtin" else package,
+        }
 
     return by_subject("proxy-not-a-proxy", pairs, facts)
 
 
 def _is_no_proxy(case: Case, leg: Leg, tunnel: Tunnel) -> bool:
-    if tunnel.outcome == "not_http" or (tunnel.outcome == "tls_failed" and not works(leg, "plain-proxy")):
+    if tunnel.outcome in ("not_http", "tls_failed") or (tunnel.protocol.startswith("socks") and works(leg, "proxy-alive")):
         return True
     if tunnel.outcome in ("closed", "reset"):
         return not _opens_for_others(case, leg)
-    proxy_like = any(header.name in ("via", "x-squid-error", "proxy-agent", "proxy-connection", "proxy-authenticate") for header in tunnel.headers)
-    return tunnel.status in WEB_SERVER_STATUSES and not proxy_like and not _opens_for_others(case, leg)
+    return tunnel.status in WEB_SERVER_STATUSES and not has_proxy_fields(tunnel.headers) and not _opens_for_others(case, leg)
 
 
 def _not_a_proxy_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
+    name, proxy = facts["variable"] or "HTTPS_PROXY", facts["proxy"]
+    check = f"curl -sv -m 5 -x {shlex.quote(facts['given'] + '://' + proxy)} https://{shlex.quote(facts['host'])}/ -o /dev/null"
+    if facts["socks"]:
+        do = f"It is a SOCKS 5 proxy: write socks5h:// in front of {proxy} in {name}" + (
+            f" (the client needs {facts['package']} for it)." if facts["package"] else "."
+        )
+        return [Remedy(do=do, run=set_proxy(case, name, "socks5h"), check=again(case), proof="seen")]
     return [
         Remedy(
-            do=f"What listens at {facts['proxy']} is no HTTP proxy (a web server, SSH, a proxy that wants TLS?). Correct host and port in {facts['variable']}.",
-            run=f"export {facts['variable'] or 'HTTPS_PROXY'}=http://HOST:PORT",
-            check=f"curl -sv -m 5 -x {shlex.quote(facts['proxy'])} https://{shlex.quote(facts['host'])}/ -o /dev/null",
+            do=f"Correct host and port in {name}: what listens at {proxy} is something else (a web server, SSH, another service).",
+            run=set_variable(case, name, "http://HOST:PORT"),
+            check=check,
         ),
         *_without_proxy(finding, case),
     ]
@@ -340,7 +387,7 @@ def _upstream_failed(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 
 def _did_not_get_through(case: Case, leg: Leg, tunnel: Tunnel) -> bool:
     if tunnel.outcome == "silent":
-        return works(leg, "proxy-alive") or _opens_for_others(case, leg)
+        return (works(leg, "proxy-alive") and not tunnel.protocol.startswith("socks")) or _opens_for_others(case, leg)
     socks = tunnel.protocol.startswith("socks") and tunnel.status in SOCKS_UNREACHED
     return tunnel.status in (500, 502, 503, 504) or socks
 
@@ -459,8 +506,8 @@ CAUSES = (
     Cause(
         id="proxy-scheme-wrong",
         owner=("you",),
-        title="{variable} says https:// in front of {proxy}, but that proxy speaks plain HTTP",
-        why="The client begins TLS with the proxy itself, and the proxy answers in plain text or not at all. A plain CONNECT to the same port works.",
+        title="{variable} says {given}:// in front of {proxy}, but that proxy {speaks}",
+        why="Spoken to as {given}:// says, it answers with what is no answer, or not at all; spoken to as {right}://, it answers as a proxy does.",
         recognise=_scheme_wrong,
         remedies=_scheme_wrong_remedies,
         lab="proxy-scheme-wrong",

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 
-from diagnostics.case import ABSENT, Environment, Problem, ProxySetting, Route, Unseen, Variable
+from diagnostics.case import ABSENT, Environment, Header, Problem, ProxySetting, Route, Unseen, Variable
 from diagnostics.facts.clients import ClientFacts, NoProxyRules, installed
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 SOCKS_PORT = 1080
+WEB_SERVER_STATUSES = frozenset({400, 404, 405, 426, 501})  # what a web server says to CONNECT
+# Fields that a proxy adds to answers of its own, and not to those it passes on: RFC 9110 §11.7; squid; Blue Coat, McAfee and other gateways.
+PROXY_FIELDS = frozenset({"x-squid-error", "proxy-agent", "proxy-connection", "proxy-authenticate", "x-proxy-error", "x-block-reason"})
 # Every rule that any client has: what a person may have meant by an entry.
 LENIENT = NoProxyRules(
     prefer="lower", list_star=True, dot_covers_apex=True, star_prefix=True, spaces_separate=True, ports="always", urls=True, networks="both", trailing_dot=True
 )
+
+
+def has_proxy_fields(headers: Iterable[Header]) -> bool:
+    """Whether an answer to CONNECT is a proxy's by its header: Via alone says so there, for nothing was passed on."""
+    return any(header.name in PROXY_FIELDS or header.name == "via" for header in headers)
 
 
 # --- which proxy --------------------------------------------------------------------------------------------------------------

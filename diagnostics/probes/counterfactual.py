@@ -13,7 +13,7 @@ import functools
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 from diagnostics.case import (
@@ -43,6 +43,7 @@ from diagnostics.redact import plain
 DIRECT_SECONDS = 1.5
 ALL_SECONDS = 6.0
 FETCH_SECONDS = 2.0
+OTHER_SCHEME_SECONDS = 1.5
 MOST_PROXIES = 4
 Question = Callable[[], Counterfactual]
 
@@ -63,8 +64,7 @@ def _questions(leg: Leg, arrival: Arrival, stop: Stop, means: Means) -> dict[str
     if failed_before_handshake(leg):
         found |= _other_routes(leg, means)
     found |= _about_addresses(leg, means)
-    if isinstance(leg.tunnel, Tunnel) and leg.tunnel.outcome == "tls_failed":
-        found["plain-proxy"] = functools.partial(_plain_proxy, leg, means)
+    found |= {name: functools.partial(_spoken_to_as, name, scheme, leg, means) for name, scheme in _other_ways_to_speak(leg)}
     if isinstance(leg.tunnel, Tunnel) and leg.tunnel.outcome in ("silent", "closed", "reset"):
         found["proxy-alive"] = functools.partial(_proxy_alive, leg, means)
     if isinstance(leg.handshake, Handshake) and arrival.dial:
@@ -72,6 +72,18 @@ def _questions(leg: Leg, arrival: Arrival, stop: Stop, means: Means) -> dict[str
     if isinstance(leg.response, Response):
         found |= _about_response(leg, leg.response, arrival, stop, means)
     return found
+
+
+def _other_ways_to_speak(leg: Leg) -> Iterator[tuple[str, str]]:
+    """(question, scheme): how else the proxy could be spoken to, where nothing sensible came back."""
+    tunnel = leg.tunnel
+    if not isinstance(tunnel, Tunnel) or tunnel.outcome in ("open", "unsupported"):
+        return
+    if tunnel.protocol != "http" and tunnel.outcome != "refused":
+        yield "plain-proxy", "http"
+    elif tunnel.outcome in ("closed", "reset", "not_http") or tunnel.status == 400:  # nginx says 400 to what is not TLS
+        yield "tls-proxy", "https"
+        yield "socks-proxy", "socks5h"
 
 
 def failed_before_handshake(leg: Leg) -> bool:
@@ -182,16 +194,20 @@ def _proxy_socket(leg: Leg, means: Means) -> socket.socket | None:
         return None
 
 
-def _plain_proxy(leg: Leg, means: Means) -> Counterfactual:
-    """Whether the proxy that was given as https:// answers a plain CONNECT. No credentials: a 407 is an answer too."""
+def _spoken_to_as(question: str, scheme: str, leg: Leg, means: Means) -> Counterfactual:
+    """Whether what listens there is a proxy once it is spoken to as one of ``scheme``. No credentials: a 407 is an answer too."""
     sock = _proxy_socket(leg, means)
     if sock is None:
-        return Counterfactual(question="plain-proxy", works=False)
-    route = dataclasses.replace(leg.route, scheme="http", credentials=False)
-    tunnel, inner = proxy.open_tunnel(sock, passage(route, leg, means, ""), means.verdicts)
+        return Counterfactual(question=question, works=False)
+    route = dataclasses.replace(leg.route, scheme=scheme, credentials=False)
+    asked = dataclasses.replace(
+        passage(route, leg, _hurried(means, OTHER_SCHEME_SECONDS), ""), absolute=False, store=dataclasses.replace(means.store, anybody=True)
+    )
+    tunnel, inner = proxy.open_tunnel(sock, asked, means.verdicts)
     if inner is not None:
         means.sockets.discard(inner)
-    return Counterfactual(question="plain-proxy", works=isinstance(tunnel.status, int), detail=_spoken(tunnel), seconds=tunnel.seconds)
+    like = tunnel.status == 407 or tunnel.outcome == "open" or bool(tunnel.status) if scheme.startswith("socks") else proxy.is_proxy_like(tunnel)
+    return Counterfactual(question=question, works=like, detail=_spoken(tunnel), seconds=tunnel.seconds)
 
 
 def _proxy_alive(leg: Leg, means: Means) -> Counterfactual:

@@ -103,7 +103,7 @@ def go(stop: Stop, means: Means, publish: Publish = lambda leg: None) -> Arrival
         method=stop.method,
         route=route,
         token_sent=bool(means.authorization(host, stop.with_token)),
-        tunnel=NOT_REACHED if _needs_tunnel(route, parts.scheme) else NOT_ASKED,
+        tunnel=NOT_REACHED if _needs_step_at_proxy(route, parts.scheme) else NOT_ASKED,
         handshake=NOT_REACHED if parts.scheme == "https" else NOT_ASKED,
         body=NOT_REACHED if stop.sample else NOT_ASKED,
     )
@@ -119,8 +119,14 @@ def port_of(parts: SplitResult) -> int:
     return parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def _needs_tunnel(route: Route, scheme: str) -> bool:
-    return route.kind == "unusable" or (route.kind == "proxy" and (scheme == "https" or route.scheme.startswith("socks")))
+def _needs_step_at_proxy(route: Route, scheme: str) -> bool:
+    """CONNECT, SOCKS, or TLS with the proxy itself."""
+    return route.kind == "unusable" or (route.kind == "proxy" and (scheme == "https" or route.scheme != "http"))
+
+
+def is_absolute(leg: Leg) -> bool:
+    """Whether the request goes to an HTTP proxy itself, in absolute form (RFC 9112 §3.2.2)."""
+    return leg.route.kind == "proxy" and leg.scheme == "http" and not leg.route.scheme.startswith("socks")
 
 
 @dataclass(kw_only=True)
@@ -220,7 +226,12 @@ class _Walk:
     def _request(self) -> bool:
         assert self.sock is not None
         self._waiting("response", f"an answer to {self.stop.method} from {self.leg.host}")
-        response, answer = http_probe.request(self.sock, self._ask(), self.means.deadline, self.means.secrets)
+        with self.means.verdicts.showing(self._proxy, self._proxy_login) as before:
+            if isinstance(before, Response):
+                self._note(response=before)
+                return False
+            response, answer = http_probe.request(self.sock, self._ask(), self.means.deadline, self.means.secrets)
+            self.means.verdicts.note(self._proxy, self._proxy_login, response)
         if answer is None:
             self._note(response=self._with_alert(response))
             return False
@@ -230,6 +241,17 @@ class _Walk:
             self._waiting("body", f"the content from {self.leg.host}")
             self._read(answer, response)
         return True
+
+    @property
+    def _proxy(self) -> str:
+        return f"{self.leg.route.host}:{self.leg.route.port}"
+
+    @property
+    def _proxy_login(self) -> str:
+        """Proxy-Authorization of a request in absolute form; a tunnel has shown it before."""
+        if not is_absolute(self.leg) or not self.leg.route.credentials:
+            return ""
+        return proxy.authorization(self.means.secrets.proxies.get(self.leg.route.variable, ""))
 
     def _with_alert(self, response: Response) -> Response:
         """A TLS 1.3 server refuses a missing client certificate only after the handshake (RFC 8446 §4.4.2.4)."""
@@ -265,10 +287,10 @@ class _Walk:
         login = proxy.authorization(self.stop.url) if parts.username else ""
         if authorization := login or self.means.authorization(leg.host, self.stop.with_token):
             headers.append(("Authorization", authorization))
-        absolute = leg.route.kind == "proxy" and parts.scheme == "http" and not leg.route.scheme.startswith("socks")
-        if absolute and (proxy_login := proxy.authorization(self.means.secrets.proxies.get(leg.route.variable, ""))):
-            headers.append(("Proxy-Authorization", proxy_login))
-        return http_probe.Ask(method=self.stop.method, target=f"http://{authority}{path}" if absolute else path, host=authority, headers=tuple(headers))
+        if self._proxy_login:
+            headers.append(("Proxy-Authorization", self._proxy_login))
+        target = f"http://{authority}{path}" if is_absolute(leg) else path
+        return http_probe.Ask(method=self.stop.method, target=target, host=authority, headers=tuple(headers))
 
     def dial(self) -> socket.socket | None:
         """Another connection to the same server, by the same route."""
@@ -302,6 +324,7 @@ def passage(route: Route, leg: Leg, means: Means, address: str | None = None) ->
         address=known,
         host=leg.host,
         port=leg.port,
+        absolute=route.kind == "proxy" and leg.scheme == "http" and not route.scheme.startswith("socks"),
         store=means.store,
         deadline=means.deadline,
         sockets=means.sockets,

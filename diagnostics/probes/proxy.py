@@ -6,20 +6,28 @@ Credentials are sent once: a proxy that refuses them is remembered, so that no s
 from __future__ import annotations
 
 import base64
+import contextlib
+import select
 import socket
+import ssl
 import struct
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
 from diagnostics import redact
-from diagnostics.case import Header, Route, Tunnel
+from diagnostics.case import Header, Response, Route, Tunnel
+from diagnostics.facts.routes import WEB_SERVER_STATUSES, has_proxy_fields
 from diagnostics.probes import http, tls
 from diagnostics.probes.budget import Deadline, OpenSockets
 from diagnostics.redact import Secrets
 
 TUNNEL_SECONDS = 8.0
+TLS_SECONDS = 3.0  # with the proxy itself: a plain one waits for the end of what it takes for a header
+GREETING_SECONDS = 3.0  # of SOCKS: nobody has to be reached for it
+RELAY_SECONDS = 0.2
 HEAD_BYTES = 65536
 _SOCKS5_REPLIES = {
     1: "general failure",
@@ -37,14 +45,29 @@ _SOCKS5_REPLIES = {
 class Verdicts:
     """What each proxy said of the credentials it was shown. One thread at a time shows them to a proxy that has not spoken yet."""
 
-    refused: dict[str, Tunnel] = field(default_factory=dict)
+    refused: dict[str, Tunnel | Response] = field(default_factory=dict)  # by proxy and login; a Response is to a request in absolute form
     accepted: set[str] = field(default_factory=set)
     _locks: dict[str, threading.Lock] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
-    def lock(self, proxy: str) -> threading.Lock:
+    @contextlib.contextmanager
+    def showing(self, proxy: str, login: str) -> Iterator[Tunnel | Response | None]:
+        """What the proxy said of this login before, alone with it where it has not spoken yet; None where it may be shown."""
+        key = f"{proxy} {login}"
         with self._guard:
-            return self._locks.setdefault(proxy, threading.Lock())
+            lock = self._locks.setdefault(key, threading.Lock())
+        if not login or key in self.accepted:
+            yield None
+            return
+        with lock:
+            yield self.refused.get(key)
+
+    def note(self, proxy: str, login: str, answer: Tunnel | Response) -> None:
+        """Remember what the proxy said of the login."""
+        if login and answer.status == 407:
+            self.refused[f"{proxy} {login}"] = answer
+        elif login and isinstance(answer.status, int):
+            self.accepted.add(f"{proxy} {login}")
 
 
 def credentials(address: str) -> tuple[str, str]:
@@ -68,6 +91,7 @@ class Passage:
     address: str = field(repr=False)
     host: str
     port: int
+    absolute: bool = False  # no tunnel: the request goes to the proxy itself, in absolute form
     store: tls.Store  # for TLS with the proxy itself
     deadline: Deadline
     sockets: OpenSockets
@@ -80,20 +104,14 @@ class Passage:
 
 def open_tunnel(sock: socket.socket, passage: Passage, verdicts: Verdicts) -> tuple[Tunnel, socket.socket | None]:
     """Through the proxy at the other end of ``sock``; the socket that comes back leads to the host."""
-    if passage.route.scheme.startswith("socks"):
-        return _closing(_socks(sock, passage), sock, passage)
-    if not passage.route.credentials:
-        return _http_tunnel(sock, passage, "")
-    proxy = passage.proxy
-    with verdicts.lock(proxy) if proxy not in verdicts.accepted else threading.Lock():
-        if proxy in verdicts.refused:
+    login = authorization(passage.address) if passage.route.credentials else ""
+    with verdicts.showing(passage.proxy, login) as before:
+        if isinstance(before, Tunnel):
             passage.sockets.discard(sock)
-            return verdicts.refused[proxy], None
-        tunnel, inner = _http_tunnel(sock, passage, authorization(passage.address))
-        if tunnel.status == 407:
-            verdicts.refused[proxy] = tunnel
-        elif tunnel.outcome == "open":
-            verdicts.accepted.add(proxy)
+            return before, None
+        socks = passage.route.scheme.startswith("socks")
+        tunnel, inner = _closing(_socks(sock, passage), sock, passage) if socks else _http_tunnel(sock, passage, login)
+        verdicts.note(passage.proxy, login, replace(tunnel, status=200) if socks and tunnel.outcome == "open" else tunnel)
     return tunnel, inner
 
 
@@ -109,13 +127,53 @@ def _http_tunnel(sock: socket.socket, passage: Passage, login: str) -> tuple[Tun
     secure = passage.route.scheme == "https"
     blank = Tunnel(proxy=passage.proxy, protocol="https" if secure else "http", outcome="silent", credentials_sent=bool(login))
     if secure:
-        shaken, channel = tls.handshake(sock, passage.route.host, passage.store, passage.deadline, passage.sockets)
+        hurried = Deadline(passage.deadline.within(TLS_SECONDS))
+        shaken, channel = tls.handshake(sock, passage.route.host, passage.store, hurried, passage.sockets)
         if channel is None:
             message = passage.secrets.clean(f"TLS to the proxy itself: {shaken.outcome} ({shaken.message})")
             return replace(blank, outcome="tls_failed", credentials_sent=False, message=message, seconds=time.monotonic() - started), None
-        sock = channel.sock
+        sock = relayed(channel.sock, passage.sockets)
+    if passage.absolute:
+        return replace(blank, outcome="open", credentials_sent=False, seconds=time.monotonic() - started), sock
     tunnel = replace(_connect(sock, passage, login, blank), seconds=time.monotonic() - started)
     return _closing(tunnel, sock, passage)
+
+
+def relayed(secure: ssl.SSLSocket, sockets: OpenSockets) -> socket.socket:
+    """A plain socket in place of an encrypted one: the ssl module begins no TLS within TLS on a socket that it already wraps."""
+    near, far = socket.socketpair()
+    sockets.add(near)
+    threading.Thread(target=_relay, args=(secure, far, sockets), name="diagnose-relay", daemon=True).start()
+    return near
+
+
+def _relay(secure: ssl.SSLSocket, far: socket.socket, sockets: OpenSockets) -> None:
+    """Bytes both ways until either side ends. One thread for both: an SSL object may not be used by two."""
+    far.settimeout(TUNNEL_SECONDS)
+    try:
+        while True:
+            ready = [secure] if secure.pending() else select.select([secure, far], [], [], RELAY_SECONDS)[0]
+            for sock in ready:
+                piece = _decrypted(secure) if sock is secure else sock.recv(http.PIECE)
+                if piece == b"":
+                    return
+                if piece:
+                    secure.settimeout(TUNNEL_SECONDS)
+                    (far if sock is secure else secure).sendall(piece)
+    except (OSError, ValueError):  # ValueError: closed meanwhile
+        return
+    finally:
+        far.close()
+        sockets.discard(secure)
+
+
+def _decrypted(secure: ssl.SSLSocket) -> bytes | None:
+    """What has come; None where that was a record without content (a session ticket)."""
+    secure.setblocking(False)
+    try:
+        return secure.recv(http.PIECE)
+    except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        return None
 
 
 def _connect(sock: socket.socket, passage: Passage, login: str, blank: Tunnel) -> Tunnel:
@@ -199,6 +257,11 @@ def auth_schemes(headers: tuple[Header, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def is_proxy_like(tunnel: Tunnel) -> bool:
+    """Whether the answer to CONNECT is one that a proxy gives, whatever it says of this host."""
+    return isinstance(tunnel.status, int) and (tunnel.status not in WEB_SERVER_STATUSES or has_proxy_fields(tunnel.headers))
+
+
 def alive(sock: socket.socket, seconds: float = 2.0) -> bool:
     """Whether what listens there answers HTTP at all: a question about itself, to no other host."""
     try:
@@ -216,7 +279,7 @@ def _socks(sock: socket.socket, passage: Passage) -> Tunnel:
     started = time.monotonic()
     old = passage.route.scheme.startswith("socks4")
     blank = Tunnel(proxy=passage.proxy, protocol="socks4" if old else "socks5", outcome="silent", credentials_sent=not old and passage.route.credentials)
-    sock.settimeout(passage.deadline.within(TUNNEL_SECONDS))
+    sock.settimeout(passage.deadline.within(TUNNEL_SECONDS if old else GREETING_SECONDS))
     try:
         tunnel = (_socks4 if old else _socks5)(sock, credentials(passage.address), passage.host, passage.port, blank)
     except TimeoutError:
@@ -237,6 +300,7 @@ def _socks5(sock: socket.socket, login: tuple[str, str], host: str, port: int, b
     answer = _take(sock, 2)
     if answer[0] != 5:
         return replace(blank, outcome="not_http", first_bytes=redact.plain(answer))
+    sock.settimeout(TUNNEL_SECONDS)
     if answer[1] == 2:
         user, password = (part.encode()[:255] for part in login)
         sock.sendall(bytes((1, len(user))) + user + bytes((len(password),)) + password)

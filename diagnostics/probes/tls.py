@@ -47,6 +47,7 @@ class Store:
     capath: str = ""
     strict: bool = False  # VERIFY_X509_STRICT, as create_default_context sets from Python 3.13 on
     silently_empty: bool = False  # this client goes on with no roots at all where the path is unusable
+    anybody: bool = False  # for looking only: no credential goes through it
 
 
 @dataclass
@@ -78,6 +79,8 @@ class Channel:
 
 def context_for(store: Store) -> ssl.SSLContext:
     """Raises OSError (ssl.SSLError included) where the store cannot be loaded."""
+    if store.anybody:
+        return unverified_context()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if store.strict:
         context.verify_flags |= ssl.VERIFY_X509_STRICT

@@ -55,7 +55,7 @@ def _first(report: Report, live: list[Diagnosis], width: int) -> list[Line]:
 
 def _diagnosis(diagnosis: Diagnosis, width: int, first: bool) -> list[Line]:
     error = diagnosis.severity == "error"
-    title = diagnosis.title[:1].upper() + diagnosis.title[1:]
+    title = _sentence(diagnosis.title)
     lines = _wrapped(f"{'✗' if error else '!'} {title}", width, BAD if error else WARN)
     for number, remedy in enumerate(diagnosis.remedies):
         lines += _remedy(remedy, width, number > 0)
@@ -70,10 +70,16 @@ def _diagnosis(diagnosis: Diagnosis, width: int, first: bool) -> list[Line]:
     return [*lines, *_wrapped(f"[{diagnosis.cause}] for: {whose}{explains}", width, DIM, "  ")]
 
 
+def _sentence(text: str) -> str:
+    """With a capital in front, but for a name (https_proxy, ~/.netrc, huggingface.co), which would no longer be one."""
+    first = text.partition(" ")[0]
+    return text if not first.isalpha() else text[:1].upper() + text[1:]
+
+
 def _remedy(remedy: Remedy, width: int, further: bool) -> list[Line]:
     seen = " (seen to work)" if remedy.proof == "seen" else ""
-    do = remedy.do.removeprefix("Or ")  # the line says so already
-    lines = _wrapped(f"{'Or:   ' if further else 'Do:   '} {do[:1].upper()}{do[1:]}{seen}", width, STRONG, "  ")
+    do = _sentence(remedy.do.removeprefix("Or "))  # the line says so already
+    lines = _wrapped(f"{'Or:   ' if further else 'Do:   '} {do}{seen}", width, STRONG, "  ")
     lines += [Line(f"  Run:   {one_line(remedy.run)}", {"cyan": True})] if remedy.run else []
     return lines + ([Line(f"  Check: {one_line(remedy.check)}", {"cyan": True})] if remedy.check else [])
 

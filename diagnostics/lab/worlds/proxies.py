@@ -60,7 +60,6 @@ _spelt("proxy-url-hash", "http://lab:pa%ss/w@rd#1@127.0.0.1:3128", "A password w
 _spelt("proxy-url-port", "http://127.0.0.1:31a28", "A port that is no number.")
 _spelt("proxy-url-port-range", "http://127.0.0.1:99999", "A port beyond 65535.")
 _spelt("proxy-url-host", "http://:3128", "No host.")
-_spelt("proxy-url-labels", "http://proxy..corp.example:3128", "Two dots in a row: no client can look that name up.")
 _spelt("proxy-url-space", " http://127.0.0.1:3128 ", "White space around the address.")
 _spelt("proxy-url-quotes", '"http://127.0.0.1:3128"', "Quotation marks that became part of the value.")
 _spelt("proxy-url-socks", "socks://127.0.0.1:1080", "socks:// as desktops write it, which no Python client knows.")
@@ -127,13 +126,19 @@ def proxy_socks_denied(stage: Namespace) -> None:
     _behind_socks(stage, Policy(refuses=lambda host: page("no")), "socks5h://proxy.corp.example:1080")
 
 
-@world("proxy-socks-is-http", cause="proxy-not-a-proxy", twin="healthy-proxy-socks", needs="namespace")
+@world("proxy-socks-is-http", cause="proxy-scheme-wrong", twin="healthy-proxy-socks", needs="namespace")
 def proxy_socks_is_http(stage: Namespace) -> None:
     """socks5h:// in front of an HTTP proxy."""
     stage.interpreter(huggingface_hub="2.4.0", httpx2="2.16.2", socksio="1.0.0")
     put_up_hub(stage)
     behind_proxy(stage, Policy(), "")
     stage.variables["HTTPS_PROXY"] = "socks5h://proxy.corp.example:3128"
+
+
+@world("proxy-is-socks", cause="proxy-not-a-proxy")
+def proxy_is_socks(stage: Stage) -> None:
+    """http:// in front of a SOCKS proxy."""
+    only_through(stage, socks5(Policy()))
 
 
 # --- the scheme ---------------------------------------------------------------------------------------------------------------
@@ -217,6 +222,13 @@ def proxy_name_unknown_no_direct(stage: Namespace) -> None:
     """A misspelt proxy, and nothing can be reached without one."""
     put_up_hub(stage)
     behind_proxy(stage, Policy(), "http://proxi.corp.example:3128")
+
+
+@world("proxy-name-malformed", cause="proxy-name-unknown")
+def proxy_name_malformed(stage: Stage) -> None:
+    """Two dots in a row: a name that nobody can be asked for."""
+    only_through(stage, http_proxy(Policy()))
+    stage.variables["HTTPS_PROXY"] = "http://proxy..corp.example:3128"
 
 
 @world("proxy-unreachable")
