@@ -9,7 +9,8 @@ from diagnostics.case import Case, Cause, Fault, Finding, Leg, Remedy, Subject, 
 from diagnostics.causes.claims import again, by_subject, counterfactual, host_port, hosts_needed, leg_of, of_leg, on_legs, proxy_that_works, works
 from diagnostics.causes.settings_common import set_variable, unset
 from diagnostics.facts import clients
-from diagnostics.facts.routes import WEB_SERVER_STATUSES, has_proxy_fields
+from diagnostics.facts.hosts import filter_product
+from diagnostics.facts.routes import PROXY_FIELDS, WEB_SERVER_STATUSES, has_proxy_fields
 
 SOCKS_UNREACHED = frozenset({1, 3, 4, 5, 6})
 NTLM = frozenset({"ntlm", "negotiate", "kerberos"})
@@ -21,8 +22,20 @@ def _tunnels(case: Case, faults: tuple[Fault, ...], *codes: str) -> Iterator[tup
             yield fault, leg, leg.tunnel
 
 
+def _plain_refusals(case: Case, faults: tuple[Fault, ...]) -> Iterator[tuple[Fault, Leg, int]]:
+    """Refusals of requests in absolute form (RFC 9112 §3.2.2) that are the proxy's own: by its fields, or because the host itself grants the request."""
+    for step in ("response", "body"):
+        for fault, leg in on_legs(case, faults, step):
+            response = leg.response
+            if not response or leg.route.kind != "proxy" or leg.scheme != "http" or not isinstance(response.status, int) or response.status < 400:
+                continue
+            named = filter_product({header.name: header.value for header in response.headers}, response.title)
+            if named or works(leg, "direct") or any(header.name in PROXY_FIELDS for header in response.headers):
+                yield fault, leg, response.status
+
+
 def _facts(fault: Fault, leg: Leg) -> dict[str, str]:
-    tunnel = leg.tunnel if isinstance(leg.tunnel, Tunnel) else None
+    tunnel = leg.tunnel if isinstance(leg.tunnel, Tunnel) else leg.response or None
     status = f"{tunnel.status} {tunnel.reason}".strip() if tunnel and isinstance(tunnel.status, int) else ""
     direct = counterfactual(leg, "direct")
     return {
@@ -323,7 +336,7 @@ def _not_a_proxy_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 def _auth_required(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = [(fault, leg) for fault, leg, tunnel in _tunnels(case, faults) if tunnel.status == 407]
-    pairs += [(fault, leg) for fault, leg in on_legs(case, faults, "response", "status") if leg.response and leg.response.status == 407]
+    pairs += [(fault, leg) for fault, leg in on_legs(case, faults, "response") if leg.response and leg.response.status == 407]
 
     def facts(fault: Fault, leg: Leg) -> dict[str, str]:
         schemes = leg.tunnel.schemes if isinstance(leg.tunnel, Tunnel) else _offered(leg)
@@ -338,8 +351,7 @@ def _auth_required(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
             "state": "refuses the user name and password it was sent" if sent else "wants a user name and password, and none is set",
         }
 
-    findings = by_subject("proxy-auth-required", pairs, facts)
-    return [Finding(cause=item.cause, subjects=(Subject(kind="proxy", name=item.facts["proxy"]),), claims=item.claims, facts=item.facts) for item in findings]
+    return _of_proxy(by_subject("proxy-auth-required", pairs, facts))
 
 
 def _offered(leg: Leg) -> tuple[str, ...]:
@@ -371,18 +383,31 @@ def _auth_required_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 def _upstream_failed(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = [(fault, leg) for fault, leg, tunnel in _tunnels(case, faults) if _did_not_get_through(case, leg, tunnel)]
+    pairs += [(fault, leg) for fault, leg, status in _plain_refusals(case, faults) if status >= 500]
 
     def facts(fault: Fault, leg: Leg) -> dict[str, str]:
-        tunnel = leg.tunnel
-        assert isinstance(tunnel, Tunnel)
-        return {
-            **_facts(fault, leg),
-            "answer": f"answers {tunnel.status} {tunnel.reason}".strip()
-            if tunnel.status and tunnel.protocol in ("http", "https")
-            else tunnel.message or "says nothing more",
-        }
+        known, tunnel = _facts(fault, leg), leg.tunnel if isinstance(leg.tunnel, Tunnel) else None
+        socks = tunnel is not None and tunnel.protocol.startswith("socks")
+        said = tunnel.message if tunnel and socks else f"answers {known['status']}" if known["status"] else ""
+        return {**known, "answer": said or "says nothing more"}
 
-    return by_subject("proxy-upstream-failed", pairs, facts)
+    return _of_proxy(by_subject("proxy-upstream-failed", pairs, facts))
+
+
+def _of_proxy(findings: list[Finding]) -> list[Finding]:
+    """With the proxy as their subject, one for each, whatever host a plain request was for."""
+    groups: dict[str, list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault(finding.facts["proxy"], []).append(finding)
+    return [
+        Finding(
+            cause=group[0].cause,
+            subjects=(Subject(kind="proxy", name=proxy),),
+            claims=tuple(dict.fromkeys(fault for finding in group for fault in finding.claims)),
+            facts=group[0].facts,
+        )
+        for proxy, group in groups.items()
+    ]
 
 
 def _did_not_get_through(case: Case, leg: Leg, tunnel: Tunnel) -> bool:
@@ -405,15 +430,14 @@ def _upstream_failed_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 def _denied(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = [(fault, leg) for fault, leg, _ in _tunnels(case, faults, "refused", "closed", "reset")]
-    return by_subject(
-        "proxy-denied",
-        pairs,
-        lambda fault, leg: {
-            **_facts(fault, leg),
-            "page": f" Its page says “{leg.tunnel.title}”." if isinstance(leg.tunnel, Tunnel) and leg.tunnel.title else "",
-            "hosts": ", ".join(hosts_needed(case)),
-        },
-    )
+    pairs += [(fault, leg) for fault, leg, status in _plain_refusals(case, faults) if status < 500 and status != 407]
+
+    def facts(fault: Fault, leg: Leg) -> dict[str, str]:
+        answer = leg.tunnel if isinstance(leg.tunnel, Tunnel) else leg.response
+        title = answer.title if answer else ""
+        return {**_facts(fault, leg), "page": f" Its page says “{title}”." if title else "", "hosts": ", ".join(hosts_needed(case))}
+
+    return _of_proxy(by_subject("proxy-denied", pairs, facts))
 
 
 def _denied_remedies(finding: Finding, case: Case) -> list[Remedy]:

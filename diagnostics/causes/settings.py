@@ -316,7 +316,7 @@ CAUSES: tuple[Cause, ...] = (
     ),
     _cause(
         "proxy-variables-disagree",
-        "the clients of this download use different proxies: {names} are not alike",
+        "the clients of this download use different proxies: {names} are not alike{state}",
         "{ways}. Python's clients prefer the lower-case form, hf_xet the upper-case one.",
         settings_proxy.disagree,
         settings_proxy.disagree_remedies,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from diagnostics.case import Case, ClientUse, Fault, Finding, Leg, Problem, ProxySetting, Remedy, Route, Severity, Subject
-from diagnostics.causes.claims import again, counterfactual, of_leg, on_legs
+from diagnostics.causes.claims import again, counterfactual, of_leg, on_legs, works
 from diagnostics.causes.settings_common import by_setting, client_of, finding_of, set_variable, unset
 from diagnostics.facts import routes
 from diagnostics.facts.clients import ClientFacts, clients_of, facts, title
@@ -103,11 +104,7 @@ def ignored_proxy_remedies(finding: Finding, case: Case) -> list[Remedy]:
             Remedy(do=f"Take the empty {known['empty']} away, so that {known['name']} counts.", run=unset(case, known["empty"]), check=again(case), proof=proof)
         ]
     wanted = known["wanted"]
-    if case.environment.shell in ("posix", "fish"):
-        # The value may hold a password that is not ours to print: let the shell copy it.
-        run = f'export {wanted}="${known["name"]}"' if case.environment.shell == "posix" else f'set -x {wanted} "${known["name"]}"'
-    else:
-        run = set_variable(case, wanted, setting.value if setting else "http://proxy:3128")
+    run = copy_variable(case, wanted, setting) if setting else set_variable(case, wanted, "http://HOST:PORT")
     if setting and setting.scheme == "https" and wanted.lower() == known["name"].lower():
         run = set_variable(case, wanted, "http://" + setting.value.partition("://")[2])
     return [Remedy(do=f"Set {wanted}, which {known['client']} reads, to the same proxy.", run=run, check=again(case), proof=proof)]
@@ -117,31 +114,64 @@ def disagree(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     """Two clients of one download go different ways; an error only where one of the ways is closed and the other open."""
     found = []
     for _, members, known in by_setting("proxy-variables-disagree", faults, "proxy-variables-disagree"):
-        broken = [fault for step in ("resolution", "connection", "tunnel") for fault, leg in on_legs(case, faults, step) if _other_way_works(case, leg)]
         names = [setting.variable for setting in case.environment.proxies if setting.variable in known["name"].split(" and ")]
+        broken = [(fault, leg) for step in ("resolution", "connection", "tunnel") for fault, leg in on_legs(case, faults, step) if _working(case, leg, names)]
         ways = "; ".join(f"{item.fact.removeprefix('what ').removesuffix(' uses')}: {item.seen}" for item in members[0].evidence)
         severity: Severity = "error" if broken else "warning"
-        found.append(finding_of("proxy-variables-disagree", [*members, *broken], known | {"names": " and ".join(names), "ways": ways}, severity=severity))
+        good = next((_working(case, leg, names) for _, leg in broken), "")
+        used = next((leg.route.variable for _, leg in broken), "")
+        hidden = next((setting.variable for setting in case.environment.proxies if setting.variable in names and not setting.value), "") if good else ""
+        state = (
+            f" ({used}'s proxy does not lead to {broken[0][1].host}, that of {good} does)"
+            if used
+            else f" ({hidden} is empty, which hides {good})"
+            if hidden
+            else ""
+        )
+        more = {"names": " and ".join(names), "ways": ways, "good": good, "state": state}
+        found.append(finding_of("proxy-variables-disagree", [*members, *(fault for fault, _ in broken)], known | more, severity=severity))
     return found
 
 
-def _other_way_works(case: Case, leg: Leg) -> bool:
-    """Whether another of the variables opens the way that this one does not."""
-    others = [setting.variable for setting in case.environment.proxies if setting.variable != leg.route.variable]
-    return any(answer.works for name in others if (answer := counterfactual(leg, f"proxy:{name}")))
+def _working(case: Case, leg: Leg, names: list[str]) -> str:
+    """The variable among these that opens the way which this leg did not find, "" for none."""
+    others = [setting for setting in case.environment.proxies if setting.variable in names and setting.variable != leg.route.variable]
+    return next((setting.variable for setting in others if _tried(leg, setting, case)), "")
 
 
 def disagree_remedies(finding: Finding, case: Case) -> list[Remedy]:
-    names = finding.facts["names"].split(" and ")
-    good = next((setting for setting in case.environment.proxies if setting.variable in names and setting.value and not setting.problem), None)
-    if good is None or len(names) < 2:
+    names, good = finding.facts["names"].split(" and "), finding.facts["good"]
+    settings = {setting.variable: setting for setting in case.environment.proxies if setting.variable in names}
+    usable = [setting for setting in settings.values() if setting.value and not setting.problem]
+    chosen = settings[good] if good else next(iter(usable), None)
+    if chosen is None or len(names) < 2:
         return [Remedy(do="Set the lower-case and the upper-case form alike.", check="env | grep -i _proxy=")]
-    run = (
-        "; ".join(f'export {name}="${good.variable}"' for name in names if name != good.variable)
-        if case.environment.shell == "posix"
-        else "; ".join(set_variable(case, name, good.value) for name in names if name != good.variable)
-    )
-    return [Remedy(do=f"Set all of them alike (here to the value of {good.variable}; choose the right one).", run=run, check="env | grep -i _proxy=")]
+    others = [name for name in names if name != chosen.variable]
+    proof: Any = "seen" if good else "untried"
+    if good and all(not settings[name].value for name in others if name in settings):
+        return [
+            Remedy(
+                do=f"Take the empty {' and '.join(others)} away, so that {good} counts for every client.",
+                run=unset(case, *others),
+                check=again(case),
+                proof=proof,
+            )
+        ]
+    which = "which works" if good else "if that is the right one; else the other way round"
+    run = "; ".join(copy_variable(case, name, chosen) for name in others)
+    return [Remedy(do=f"Give {' and '.join(others)} the value of {chosen.variable}, {which}.", run=run, check=again(case), proof=proof)]
+
+
+def copy_variable(case: Case, name: str, setting: ProxySetting) -> str:
+    """The line that gives ``name`` the value of another variable. The value may hold a password that is not ours to print: the shell copies it."""
+    match case.environment.shell:
+        case "fish":
+            return f'set -x {name} "${setting.variable}"'
+        case "powershell":
+            return f"$env:{name} = $env:{setting.variable}"
+        case "cmd":
+            return f'set "{name}=%{setting.variable}%"'
+    return f'export {name}="${setting.variable}"'
 
 
 def no_proxy(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
@@ -151,7 +181,13 @@ def no_proxy(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         uses = [use for use in clients_of(case.target) if facts(use.family).no_proxy.kills]
         entry = known.get("entry") or next((routes.killing_entry(facts(use.family), case.environment) for use in uses), "")
         use = uses[0] if uses and not known.get("entry") else next(iter(clients_of(case.target)), ClientUse(family="requests"))
-        legs = [fault for fault, leg in on_legs(case, faults, "tunnel") if _of_no_proxy(leg.route) or (known.get("entry") and _misses(case, fault, leg))]
+        steps = ("resolution", "connection", "tunnel", "response", "body")
+        legs = [
+            fault
+            for step in steps
+            for fault, leg in on_legs(case, faults, step)
+            if _of_no_proxy(leg.route) or (known.get("entry") and _misses(case, fault, leg))
+        ]
         effect = "does not understand it" if known.get("entry") else "ends with an error at it, whatever it is asked for"
         found.append(finding_of("no-proxy-invalid", [*members, *legs], known | {"name": name, "entry": entry, "client": title(use), "effect": effect}))
     return found
@@ -162,26 +198,36 @@ def _of_no_proxy(route: Route) -> bool:
 
 
 def _misses(case: Case, fault: Fault, leg: Leg) -> bool:
-    return bool(routes.missed_entry(client_of(case, fault)[1], case.environment, leg.scheme, leg.host, leg.port)[1])
+    return works(leg, "direct") and bool(routes.missed_entry(client_of(case, fault)[1], case.environment, leg.scheme, leg.host, leg.port)[1])
 
 
 def no_proxy_remedies(finding: Finding, case: Case) -> list[Remedy]:
     name, entry = finding.facts["name"], finding.facts["entry"]
     value = next((variable.value for variable in case.environment.no_proxy if variable.name == name), "")
-    kept = [part.strip() for part in value.split(",") if part.strip() and part.strip() != entry]
-    rewritten = _rewritten(entry, case)
-    hosts = ([rewritten] if rewritten and rewritten not in kept else []) if finding.facts["effect"].startswith("does not") else []
-    run = set_variable(case, name, ",".join([*kept, *hosts])) if kept or hosts else unset(case, name)
-    instead = f"Write {rewritten} for {entry}." if hosts else f"Remove the entry {entry}."
-    return [Remedy(do=f"{instead} Every client understands plain host names separated by commas.", run=run, check=again(case))]
+    parts = [part for part in re.split(r"[,;\s\"']+", value) if part]
+    if finding.facts["effect"].startswith("does not"):
+        hosts = _rewritten(entry, case)
+        kept = list(dict.fromkeys(part for old in parts for part in (hosts if old == entry else [old])))
+        do = (
+            f"Write {', '.join(hosts)} for {entry}, and commas between the entries: every client understands plain host names."
+            if hosts != [entry]
+            else "Separate the entries by commas: no other character does for this client."
+        )
+        return [Remedy(do=do, run=set_variable(case, name, ",".join(kept)), check=again(case), proof="seen")]
+    kept = [part for part in parts if part != entry]
+    run = set_variable(case, name, ",".join(kept)) if kept else unset(case, name)
+    return [Remedy(do=f"Remove the entry {entry}. Every client understands plain host names separated by commas.", run=run, check=again(case))]
 
 
-def _rewritten(entry: str, case: Case) -> str:
-    """The entry in the form that every client reads: the bare host."""
-    bare = entry.partition("://")[2] or entry
-    bare = bare.partition("/")[0].removeprefix("*").lstrip(".").rstrip(".")
+def _rewritten(entry: str, case: Case) -> list[str]:
+    """The entry in the form that every client reads: the bare name, or the hosts of this download that it was meant for."""
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", entry):
+        return [entry.rstrip(".")]
+    bare = entry.partition("://")[2].partition("/")[0] if "://" in entry else entry
+    bare = bare.removeprefix("*").strip(".")
     name, colon, port = bare.rpartition(":")
     bare = name if colon and port.isdigit() and ":" not in name else bare
-    if "/" in entry and "://" not in entry:
-        return next((leg.host for leg in case.legs if leg.route.kind == "proxy"), "")
-    return "" if any(char.isspace() or char in "\"'" for char in bare) else bare
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", bare) and any(char.isalpha() for char in bare):
+        return [bare]
+    hosts = dict.fromkeys(leg.host for leg in case.legs if leg.route.kind == "proxy" and routes.meant(entry, leg.scheme, leg.host, leg.port))
+    return list(hosts) or [bare]

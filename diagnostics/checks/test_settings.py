@@ -156,8 +156,8 @@ def test_no_proxy_is_understood(environment: Environment, target: Target, legs: 
     for leg in legs:
         for use in uses:
             name, entry = routes.missed_entry(facts(use.family), environment, leg.scheme, leg.host, leg.port)
-            # A proxy that serves the host all the same does no harm.
-            harmed = bool(entry) and leg.route.kind == "proxy" and bool(leg.tunnel and leg.tunnel.outcome != "open")
+            # A proxy that serves the host all the same does no harm; neither does an entry that would not have helped.
+            harmed = bool(entry) and leg.route.kind == "proxy" and any(answer.question == "direct" and answer.works for answer in leg.counterfactuals)
             subject = _variable_subject(name or "NO_PROXY")
             seen = [
                 fact(subject, "entry", entry, f"a form that {title(use)} understands"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import ipaddress
+import re
 from collections.abc import Iterable
 
 from diagnostics.case import ABSENT, Environment, Header, Problem, ProxySetting, Route, Unseen, Variable
@@ -192,9 +194,18 @@ def missed_entry(facts: ClientFacts, environment: Environment, scheme: str, host
     if matching_entry(facts, environment, scheme, host, port):
         return "", ""
     for variable in environment.no_proxy:
-        if entry := _first_match(LENIENT, variable.value, scheme, host, port):
+        if entry := meant(variable.value, scheme, host, port):
             return variable.name, entry
     return "", ""
+
+
+def meant(value: str, scheme: str, host: str, port: int) -> str:
+    """The first entry that a person may have written for this host: separated and quoted as on any system, with stars anywhere."""
+    for entry in re.split(r"[,;\s\"']+", value):
+        starred = "*" in entry and entry.strip("*.") and fnmatch.fnmatchcase(host.lower(), entry.lower())
+        if entry and (starred or _first_match(LENIENT, entry, scheme, host, port)):
+            return entry
+    return ""
 
 
 def killing_entry(facts: ClientFacts, environment: Environment) -> str:

@@ -37,7 +37,7 @@ from diagnostics.environment.proxies import setting as proxy_setting
 from diagnostics.probes import certificates, connection, proxy, tls
 from diagnostics.probes import http as http_probe
 from diagnostics.probes.budget import Deadline, Together, together
-from diagnostics.probes.leg import Arrival, Means, Stop, go, passage
+from diagnostics.probes.leg import Arrival, Means, Stop, go, is_absolute, passage
 from diagnostics.redact import plain
 
 DIRECT_SECONDS = 1.5
@@ -71,6 +71,8 @@ def _questions(leg: Leg, arrival: Arrival, stop: Stop, means: Means) -> dict[str
         found |= _about_handshake(leg, leg.handshake, arrival, means)
     if isinstance(leg.response, Response):
         found |= _about_response(leg, leg.response, arrival, stop, means)
+        if is_absolute(leg) and (leg.response.outcome != "answered" or (isinstance(leg.response.status, int) and leg.response.status >= 400)):
+            found["direct"] = functools.partial(_direct_answer, stop, means)
     return found
 
 
@@ -99,10 +101,13 @@ def failed_before_handshake(leg: Leg) -> bool:
 
 
 def _other_routes(leg: Leg, means: Means) -> dict[str, Question]:
-    if leg.route.kind != "direct":
-        return {"direct": functools.partial(_direct, leg, means)}
-    routes = {f"proxy:{name}": (route, address) for name, route, address in _proxies_named_anywhere(means)[:MOST_PROXIES]}
-    return {question: functools.partial(_through, question, route, address, leg, means) for question, (route, address) in routes.items()}
+    """Through the proxies that this request did not use, and without any."""
+    used = (leg.route.host, leg.route.port) if leg.route.kind == "proxy" else ("", 0)
+    named = [found for found in _proxies_named_anywhere(means) if (found[1].host, found[1].port) != used][:MOST_PROXIES]
+    questions: dict[str, Question] = {
+        f"proxy:{name}": functools.partial(_through, f"proxy:{name}", route, address, leg, means) for name, route, address in named
+    }
+    return questions if leg.route.kind == "direct" else {"direct": functools.partial(_direct, leg, means), **questions}
 
 
 def _proxies_named_anywhere(means: Means) -> list[tuple[str, Route, str]]:
@@ -183,6 +188,13 @@ def _about_addresses(leg: Leg, means: Means) -> dict[str, Question]:
     disputed = resolution.hosts_file or resolution.search_domain or any(one.isdisjoint(other) for one in said for other in said)
     others = set().union(*said) - {address.ip for address in resolution.addresses}
     return {"other-address": functools.partial(_answers_at, "other-address", tuple(sorted(others)), leg, means)} if disputed and others else {}
+
+
+def _direct_answer(stop: Stop, means: Means) -> Counterfactual:
+    """Whether the same request is granted without the proxy that answered it (or should have)."""
+    arrived = go(dataclasses.replace(stop, through=Route(kind="direct")), _hurried(means, 2 * DIRECT_SECONDS))
+    status = arrived.leg.response.status if arrived.leg.response else ABSENT
+    return Counterfactual(question="direct", works=isinstance(status, int) and status < 400, detail=str(status) if isinstance(status, int) else "no answer")
 
 
 def _proxy_socket(leg: Leg, means: Means) -> socket.socket | None:

@@ -37,7 +37,7 @@ from diagnostics.environment.settings import endpoint_problem, read_offline, rea
 from diagnostics.facts.clients import facts
 from diagnostics.facts.routes import route
 from diagnostics.targets import parse
-from tests.unit.cases import HUB, IPV4, body, case, causes, certificate, connection, handshake, journey, leg, response, stopped_at, unresolved
+from tests.unit.cases import HUB, IPV4, answer, body, case, causes, certificate, connection, handshake, journey, leg, response, stopped_at, unresolved
 
 LINUX = Platform(system="Linux", default_route=True)
 PYTHON = Interpreter(executable="python", version="3.11.7")
@@ -438,10 +438,12 @@ def test_an_entry_that_ends_the_client(entry: str, rest: str) -> None:
 
 
 def test_an_entry_that_is_not_understood() -> None:
-    """*.corp.test means nothing to requests: the internal hub is asked of the proxy, which refuses it. Where the proxy serves it, nothing is wrong."""
+    """*.corp.test means nothing to requests: the internal hub is asked of the proxy, which refuses it, and answers directly. Where the proxy serves it, nothing is wrong."""
     surroundings = proxied({"https_proxy": PROXY, "NO_PROXY": "*.corp.test"})
     through = routed(leg("hub.corp.test"), surroundings, HUB0)
     refused = stopped_at("tunnel", Tunnel(proxy="proxy.corp.test:3128", protocol="http", outcome="refused", status=403), "hub.corp.test", route=through.route)
+    assert causes(case(trip(refused, client=HUB0), target=target(HUB0, endpoint="https://hub.corp.test"), environment=surroundings)) == ["proxy-denied"]
+    refused = dataclasses.replace(refused, counterfactuals=answer("direct", True))
     found = case(trip(refused, client=HUB0), target=target(HUB0, endpoint="https://hub.corp.test"), environment=surroundings)
     assert causes(found) == ["no-proxy-invalid"]
     assert first(found).remedies[0].run == "export NO_PROXY=corp.test"
