@@ -10,10 +10,11 @@ from diagnostics.causes.claims import again, by_subject, counterfactual, host_po
 from diagnostics.causes.settings_common import set_variable, unset
 from diagnostics.facts import clients
 from diagnostics.facts.hosts import filter_product
-from diagnostics.facts.routes import PROXY_FIELDS, WEB_SERVER_STATUSES, has_proxy_fields
+from diagnostics.facts.routes import DEFAULT_PORTS, PROXY_FIELDS, WEB_SERVER_STATUSES, has_proxy_fields
 
 SOCKS_UNREACHED = frozenset({1, 3, 4, 5, 6})
-NTLM = frozenset({"ntlm", "negotiate", "kerberos"})
+UNSPOKEN = frozenset({"ntlm", "negotiate", "kerberos", "digest"})  # that no Python client speaks to a proxy of itself; all speak Basic
+DENIALS = frozenset(range(300, 500)) - {407}
 
 
 def _tunnels(case: Case, faults: tuple[Fault, ...], *codes: str) -> Iterator[tuple[Fault, Leg, Tunnel]]:
@@ -44,6 +45,8 @@ def _facts(fault: Fault, leg: Leg) -> dict[str, str]:
         "value": leg.route.proxy,
         "host": leg.host,
         "target": f"{leg.host}:{leg.port}",
+        "address": f"{leg.scheme}://{leg.host}" + (f":{leg.port}" if leg.port != DEFAULT_PORTS.get(leg.scheme) else "") + "/",
+        "alive": "yes" if status else "",
         "status": status,
         "title": tunnel.title if tunnel else "",
         "direct": "works" if direct and direct.works else "fails" if direct else "",
@@ -63,18 +66,29 @@ def set_proxy(case: Case, name: str, scheme: str = "http") -> str:
 
 
 def _without_proxy(finding: Finding, case: Case) -> list[Remedy]:
-    """Going direct, where that was seen to work."""
+    """Going direct, where that was seen to work: for this host alone where the proxy serves others, else at all."""
     facts = finding.facts
     if facts.get("direct") != "works" or not facts.get("variable"):
         return []
+    host = facts["host"]
+    if facts.get("alive") == "yes":
+        do = f"Send {host} around the proxy: it answers directly from here."
+        return [Remedy(do=do, run=_with_entry(case, host), check=again(case), proof="seen")]
+    scheme = facts["address"].partition("://")[0]
+    counting = [item.variable for item in case.environment.proxies if item.value and item.variable.lower() in (f"{scheme}_proxy", "all_proxy")]
     return [
         Remedy(
-            do=f"Or go without the proxy: {facts['host']} answers directly from here.",
-            run=unset(case, facts["variable"]),
-            check=again(case),
-            proof="seen",
+            do=f"Go without the proxy: {host} answers directly from here.", run=unset(case, *(counting or [facts["variable"]])), check=again(case), proof="seen"
         )
     ]
+
+
+def _with_entry(case: Case, host: str) -> str:
+    """The line that adds a host to the form of NO_PROXY that counts (the lower-case one where it is set)."""
+    known = next((item for name in ("no_proxy", "NO_PROXY") for item in case.environment.no_proxy if item.name == name and item.value.strip(" ,")), None)
+    if known is None:
+        return set_variable(case, "NO_PROXY", host)
+    return set_variable(case, known.name, f"{known.value.strip(' ,')},{host}")
 
 
 # --- proxy-bypassed -----------------------------------------------------------------------------------------------------------
@@ -153,7 +167,7 @@ def _url_invalid_remedies(finding: Finding, case: Case) -> list[Remedy]:
     return [
         Remedy(
             do=f"Write the value of {name} as http://host:port, or http://user:password@host:port; in user and password percent-encode every character that is no letter or digit (@ is %40, : is %3A, / is %2F, # is %23).",
-            run=f"export {name}='http://USER:PASSWORD@HOST:PORT'",
+            run=set_variable(case, name, "http://USER:PASSWORD@HOST:PORT"),
             check='python -c "import urllib.request as u; print(sorted(u.getproxies()))"',
         )
     ]
@@ -295,6 +309,7 @@ def _not_a_proxy(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         package = clients.facts(case.target.client.family if case.target.client else "requests").socks
         return {
             **_facts(fault, leg),
+            "alive": "",
             "said": said + (f" (Server: {server})" if server else ""),
             "given": leg.route.scheme or "http",
             "socks": "yes" if works(leg, "socks-proxy") and package != "none" else "",
@@ -315,7 +330,7 @@ def _is_no_proxy(case: Case, leg: Leg, tunnel: Tunnel) -> bool:
 def _not_a_proxy_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     name, proxy = facts["variable"] or "HTTPS_PROXY", facts["proxy"]
-    check = f"curl -sv -m 5 -x {shlex.quote(facts['given'] + '://' + proxy)} https://{shlex.quote(facts['host'])}/ -o /dev/null"
+    check = f"curl -sv -m 5 -x {shlex.quote(facts['given'] + '://' + proxy)} {shlex.quote(facts['address'])} -o /dev/null"
     if facts["socks"]:
         do = f"It is a SOCKS 5 proxy: write socks5h:// in front of {proxy} in {name}" + (
             f" (the client needs {facts['package']} for it)." if facts["package"] else "."
@@ -347,6 +362,7 @@ def _auth_required(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
             **_facts(fault, leg),
             "schemes": ", ".join(schemes) or "none named",
             "sent": "yes" if sent else "",
+            "scheme": leg.route.scheme or "http",
             "value": value,
             "state": "refuses the user name and password it was sent" if sent else "wants a user name and password, and none is set",
         }
@@ -362,22 +378,20 @@ def _offered(leg: Leg) -> tuple[str, ...]:
 def _auth_required_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     name = facts["variable"] or "HTTPS_PROXY"
-    if facts["schemes"] and {scheme.strip().lower() for scheme in facts["schemes"].split(",")} <= NTLM:
+    offered = {scheme.strip().lower() for scheme in facts["schemes"].split(",")}
+    if offered <= UNSPOKEN:
         return [
             Remedy(
                 do=f"{facts['proxy']} offers only {facts['schemes']}, which no Python client speaks. Run a local relay that does (px, cntlm) and point {name} to it.",
-                run=f"export {name}=http://127.0.0.1:3128",
+                run=set_variable(case, name, "http://127.0.0.1:3128"),
                 check=again(case),
             )
         ]
-    first = "Correct" if facts["sent"] else "Put"
+    how = "percent-encoded (@ is %40, : is %3A, / is %2F, # is %23). Do not try often: companies lock accounts."
+    do = f"Correct your user name and password in {name}, {how}" if facts["sent"] else f"Put your user name and password into {name}, {how}"
     return [
-        Remedy(
-            do=f"{first} your user name and password {'in' if facts['sent'] else 'into'} {name}, percent-encoded (@ is %40, : is %3A, / is %2F, # is %23). Do not try often: companies lock accounts.",
-            run=f"export {name}='http://USER:PASSWORD@{facts['proxy']}'",
-            check=again(case),
-        ),
         *_without_proxy(finding, case),
+        Remedy(do=do, run=set_variable(case, name, f"{facts['scheme']}://USER:PASSWORD@{facts['proxy']}"), check=again(case)),
     ]
 
 
@@ -420,16 +434,16 @@ def _did_not_get_through(case: Case, leg: Leg, tunnel: Tunnel) -> bool:
 def _upstream_failed_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     return [
+        *_without_proxy(finding, case),
         Remedy(
             do=f"The proxy {facts['proxy']} works and cannot reach {facts['target']} itself (its DNS, its route, or the host). Try again in a minute; if it stays, give its admin this report.",
             check=again(case),
         ),
-        *_without_proxy(finding, case),
     ]
 
 
 def _denied(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    pairs = [(fault, leg) for fault, leg, _ in _tunnels(case, faults, "refused", "closed", "reset")]
+    pairs = [(fault, leg) for fault, leg, tunnel in _tunnels(case, faults, "refused", "closed", "reset") if _says_no(tunnel)]
     pairs += [(fault, leg) for fault, leg, status in _plain_refusals(case, faults) if status < 500 and status != 407]
 
     def facts(fault: Fault, leg: Leg) -> dict[str, str]:
@@ -440,15 +454,27 @@ def _denied(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     return _of_proxy(by_subject("proxy-denied", pairs, facts))
 
 
+def _says_no(tunnel: Tunnel) -> bool:
+    if tunnel.protocol.startswith("socks"):
+        return tunnel.status != 407 and tunnel.status not in SOCKS_UNREACHED
+    return not isinstance(tunnel.status, int) or tunnel.status in DENIALS
+
+
 def _denied_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     return [
-        Remedy(
-            do=f"Ask the admin of the proxy {facts['proxy']} to allow these hosts: {facts['hosts']}.",
-            check=f"curl -sSI -x {shlex.quote(facts['proxy'])} https://{shlex.quote(facts['host'])}/",
-        ),
         *_without_proxy(finding, case),
+        Remedy(
+            do=f"Ask the admin of the proxy {facts['proxy']} to allow these hosts: {facts['hosts']}{_download_hosts(case)}.",
+            check=f"curl -sSI -x {shlex.quote(facts['proxy'])} {shlex.quote(facts['address'])}",
+        ),
     ]
+
+
+def _download_hosts(case: Case) -> str:
+    """Where the public hub sends its clients for the bytes, which a refusal at the first host hides."""
+    hosts = {leg.host for leg in case.legs}
+    return ", and for the bytes *.hf.co and *.xethub.hf.co (port 443)" if hosts == {"huggingface.co"} else ""
 
 
 # --- proxy-from-pac-only ------------------------------------------------------------------------------------------------------
@@ -484,7 +510,7 @@ def _pac_only_remedies(finding: Finding, case: Case) -> list[Remedy]:
     return [
         Remedy(
             do=f"Open {facts['pac']} and take the address after PROXY for {facts['host']} (or ask your admin for it); Python clients do not read PAC files.",
-            run="export HTTPS_PROXY=http://HOST:PORT",
+            run=set_variable(case, "HTTPS_PROXY", "http://HOST:PORT"),
             check=again(case),
         )
     ]
@@ -549,7 +575,7 @@ CAUSES = (
         id="proxy-auth-required",
         owner=("you",),
         title="The proxy {proxy} {state} (407)",
-        why="It offers: {schemes}. Until it is satisfied nothing gets through, to no host.",
+        why="It offers: {schemes}. Until it is satisfied, {target} cannot be reached through it.",
         recognise=_auth_required,
         remedies=_auth_required_remedies,
         lab="proxy-auth-required",
@@ -576,7 +602,7 @@ CAUSES = (
         id="proxy-upstream-failed",
         owner=("network",),
         title="The proxy {proxy} cannot reach {target} ({answer})",
-        why="The proxy itself answers; the trouble is between it and the host.",
+        why="The proxy, which {variable} names, answers; the trouble is between it and the host.",
         recognise=_upstream_failed,
         remedies=_upstream_failed_remedies,
         lab="proxy-upstream-failed",
@@ -585,7 +611,7 @@ CAUSES = (
         id="proxy-denied",
         owner=("network",),
         title="The proxy {proxy} refuses to connect to {target} ({status})",
-        why="It answers, and says no: a policy.{page} The client shows the bare status and throws the page away.",
+        why="{variable} names it. It answers, and says no: a policy.{page} The client shows the bare status and throws the page away.",
         recognise=_denied,
         remedies=_denied_remedies,
         lab="proxy-denied",
