@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from diagnostics.case import Case, Cause, Fault, Finding, Leg, Remedy, Subject, Tunnel
-from diagnostics.causes.claims import again, by_subject, counterfactual, host_port, hosts_needed, leg_of, of_leg, on_legs, proxy_that_works, works
-from diagnostics.causes.settings_common import set_variable, unset
+from diagnostics.case import Case, Cause, Evidence, Fault, Finding, Interpreter, Leg, Remedy, Subject, Tunnel
+from diagnostics.causes.claims import again, by_subject, counterfactual, host_port, hosts_needed, leg_of, note, of_leg, on_legs, proxy_that_works, works
+from diagnostics.causes.settings_common import quoted, set_variable, unset
 from diagnostics.facts import clients
 from diagnostics.facts.hosts import filter_product
 from diagnostics.facts.routes import DEFAULT_PORTS, PROXY_FIELDS, WEB_SERVER_STATUSES, has_proxy_fields
@@ -38,6 +38,8 @@ def _plain_refusals(case: Case, faults: tuple[Fault, ...]) -> Iterator[tuple[Fau
 def _facts(fault: Fault, leg: Leg) -> dict[str, str]:
     tunnel = leg.tunnel if isinstance(leg.tunnel, Tunnel) else leg.response or None
     status = f"{tunnel.status} {tunnel.reason}".strip() if tunnel and isinstance(tunnel.status, int) else ""
+    if isinstance(tunnel, Tunnel) and tunnel.protocol.startswith("socks"):
+        status = tunnel.message
     direct = counterfactual(leg, "direct")
     return {
         "proxy": f"{leg.route.host}:{leg.route.port}",
@@ -45,6 +47,7 @@ def _facts(fault: Fault, leg: Leg) -> dict[str, str]:
         "value": leg.route.proxy,
         "host": leg.host,
         "target": f"{leg.host}:{leg.port}",
+        "given": leg.route.scheme or "http",
         "address": f"{leg.scheme}://{leg.host}" + (f":{leg.port}" if leg.port != DEFAULT_PORTS.get(leg.scheme) else "") + "/",
         "alive": "yes" if status else "",
         "status": status,
@@ -108,7 +111,10 @@ def _bypassed(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
                 "variable": leg.route.variable,
                 "proxy": leg.route.proxy,
             }
-            found.append(Finding(cause="proxy-bypassed", subjects=(Subject(kind="variable", name=names or "NO_PROXY"),), claims=claims, facts=facts))
+            subject = Subject(kind="variable", name=names or "NO_PROXY")
+            answer = counterfactual(leg, f"proxy:{leg.route.variable}")
+            seen = (note(fault.subject, f"through the proxy of {leg.route.variable}", answer.detail if answer else ""),)
+            found.append(Finding(cause="proxy-bypassed", subjects=(subject,), claims=claims, facts=facts, evidence=seen))
     return _joined(found)
 
 
@@ -122,6 +128,7 @@ def _joined(findings: list[Finding]) -> list[Finding]:
             subjects=group[0].subjects,
             claims=tuple(dict.fromkeys(fault for finding in group for fault in finding.claims)),
             facts=group[0].facts,
+            evidence=group[0].evidence,
         )
         for group in groups.values()
     ]
@@ -182,23 +189,29 @@ def _socks(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     family = case.target.client.family if case.target.client else "requests"
     package = clients.facts(family).socks
     title = clients.title(case.target.client) if case.target.client else family
-    return by_subject("proxy-socks-unsupported", pairs, lambda fault, leg: {**_facts(fault, leg), "client": title, "package": package})
+    lack = (
+        f"{title} speaks HTTP to every proxy"
+        if package in ("none", "")
+        else f"It needs the package {package} for SOCKS, which is not installed in this interpreter"
+    )
+    return by_subject("proxy-socks-unsupported", pairs, lambda fault, leg: {**_facts(fault, leg), "client": title, "package": package, "lack": lack})
 
 
 def _socks_remedies(finding: Finding, case: Case) -> list[Remedy]:
-    facts = finding.facts
+    facts, interpreter = finding.facts, case.environment.interpreter
+    python = quoted(interpreter.executable) if isinstance(interpreter, Interpreter) and interpreter.executable else "python"
     if facts["package"] in ("none", "builtin", ""):
         return [
             Remedy(
-                do=f"{facts['client']} cannot use SOCKS proxies at all. Give it an HTTP proxy in {facts['variable']}, or run a local HTTP-to-SOCKS relay.",
+                do=f"Name an HTTP proxy in {facts['variable']}, or run a local relay from HTTP to SOCKS: {facts['client']} cannot use SOCKS at all.",
                 check=again(case),
             )
         ]
     return [
         Remedy(
             do=f"Install the SOCKS support of {facts['client']} into the interpreter that downloads.",
-            run=f"python -m pip install {shlex.quote(facts['package'])}",
-            check=f"python -c 'import {'socks' if facts['package'] == 'PySocks' else facts['package']}'",
+            run=f"{python} -m pip install {shlex.quote(facts['package'])}",
+            check=f"{python} -c 'import {'socks' if facts['package'] == 'PySocks' else facts['package']}'",
         )
     ]
 
@@ -226,7 +239,13 @@ def _scheme_wrong(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
             "usable": "yes" if client.https_proxy == "tls" else "",
         }
 
-    return by_subject("proxy-scheme-wrong", pairs, facts)
+    seen = tuple(dict.fromkeys(_spoken_to(fault, leg, _right_scheme(leg)) for fault, leg in pairs))[:2]
+    return by_subject("proxy-scheme-wrong", pairs, facts, evidence=seen)
+
+
+def _spoken_to(fault: Fault, leg: Leg, question: str) -> Evidence:
+    answer = counterfactual(leg, question)
+    return note(fault.subject, f"spoken to as {RIGHT_SCHEMES[question][0]}://", answer.detail if answer else "")
 
 
 def _scheme_wrong_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -237,7 +256,11 @@ def _scheme_wrong_remedies(finding: Finding, case: Case) -> list[Remedy]:
             Remedy(do=f"This client cannot speak to a proxy over TLS: ask for the proxy's plain port, and give it in {name}.", check=again(case)),
             *_without_proxy(finding, case),
         ]
-    why = " (also where the variable is HTTPS_PROXY: its name says which addresses go through it, not how the proxy is spoken to)" if right == "http" else ""
+    why = (
+        " (also where the variable is HTTPS_PROXY: its name says which addresses go through it, not how the proxy is spoken to)"
+        if right == "http" and facts["given"] == "https"
+        else ""
+    )
     do = f"Write {right}:// in front of the proxy in {name}{why}."
     return [Remedy(do=do, run=set_proxy(case, name, right), check=again(case), proof="seen")]
 
@@ -362,7 +385,8 @@ def _auth_required(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
             **_facts(fault, leg),
             "schemes": ", ".join(schemes) or "none named",
             "sent": "yes" if sent else "",
-            "scheme": leg.route.scheme or "http",
+            "offers": f"It offers: {', '.join(schemes)}. " if schemes else "",
+            "code": "" if leg.route.scheme.startswith("socks") else " (407)",
             "value": value,
             "state": "refuses the user name and password it was sent" if sent else "wants a user name and password, and none is set",
         }
@@ -379,7 +403,7 @@ def _auth_required_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     name = facts["variable"] or "HTTPS_PROXY"
     offered = {scheme.strip().lower() for scheme in facts["schemes"].split(",")}
-    if offered <= UNSPOKEN:
+    if offered and offered <= UNSPOKEN:
         return [
             Remedy(
                 do=f"{facts['proxy']} offers only {facts['schemes']}, which no Python client speaks. Run a local relay that does (px, cntlm) and point {name} to it.",
@@ -391,7 +415,7 @@ def _auth_required_remedies(finding: Finding, case: Case) -> list[Remedy]:
     do = f"Correct your user name and password in {name}, {how}" if facts["sent"] else f"Put your user name and password into {name}, {how}"
     return [
         *_without_proxy(finding, case),
-        Remedy(do=do, run=set_variable(case, name, f"{facts['scheme']}://USER:PASSWORD@{facts['proxy']}"), check=again(case)),
+        Remedy(do=do, run=set_variable(case, name, f"{facts['given']}://USER:PASSWORD@{facts['proxy']}"), check=again(case)),
     ]
 
 
@@ -466,7 +490,7 @@ def _denied_remedies(finding: Finding, case: Case) -> list[Remedy]:
         *_without_proxy(finding, case),
         Remedy(
             do=f"Ask the admin of the proxy {facts['proxy']} to allow these hosts: {facts['hosts']}{_download_hosts(case)}.",
-            check=f"curl -sSI -x {shlex.quote(facts['proxy'])} {shlex.quote(facts['address'])}",
+            check=f"curl -sSI -x {shlex.quote(facts['given'] + '://' + facts['proxy'])} {shlex.quote(facts['address'])}",
         ),
     ]
 
@@ -548,7 +572,7 @@ CAUSES = (
         id="proxy-socks-unsupported",
         owner=("you",),
         title="{variable} names a SOCKS proxy ({value}), and {client} has no SOCKS support here",
-        why="SOCKS needs an extra package that is not installed in this interpreter ({package}).",
+        why="{lack}; so it stops at the first request.",
         recognise=_socks,
         remedies=_socks_remedies,
         lab="proxy-socks-unsupported",
@@ -574,8 +598,8 @@ CAUSES = (
     Cause(
         id="proxy-auth-required",
         owner=("you",),
-        title="The proxy {proxy} {state} (407)",
-        why="It offers: {schemes}. Until it is satisfied, {target} cannot be reached through it.",
+        title="The proxy {proxy} {state}{code}",
+        why="{offers}Until it is satisfied, {target} cannot be reached through it.",
         recognise=_auth_required,
         remedies=_auth_required_remedies,
         lab="proxy-auth-required",

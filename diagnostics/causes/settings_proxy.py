@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from diagnostics.case import Case, ClientUse, Fault, Finding, Leg, Problem, ProxySetting, Remedy, Route, Severity, Subject
-from diagnostics.causes.claims import again, counterfactual, of_leg, on_legs, works
+from diagnostics.case import Case, ClientUse, Evidence, Fault, Finding, Leg, Problem, ProxySetting, Remedy, Route, Severity, Subject
+from diagnostics.causes.claims import again, counterfactual, note, of_leg, on_legs, works
 from diagnostics.causes.settings_common import by_setting, client_of, finding_of, set_variable, unset
 from diagnostics.facts import routes
 from diagnostics.facts.clients import ClientFacts, clients_of, facts, title
@@ -73,7 +73,15 @@ def _ignored_proxy_finding(case: Case, faults: tuple[Fault, ...], name: str, mem
     known["because"] = _because(row, setting, leg.scheme, empty)
     claims = [other for fault, _ in members for other in of_leg(faults, fault) if other.step == fault.step]
     subjects = (Subject(kind="variable", name=name), *dict.fromkeys(fault.subject for fault, _ in members))
-    return Finding(cause="proxy-variable-ignored", subjects=subjects, claims=tuple(dict.fromkeys(claims)), facts=known)
+    return Finding(cause="proxy-variable-ignored", subjects=subjects, claims=tuple(dict.fromkeys(claims)), facts=known, evidence=_way(members, setting, case))
+
+
+def _way(members: list[tuple[Fault, Leg]], setting: ProxySetting, case: Case) -> tuple[Evidence, ...]:
+    """What the proxy of a variable said where it was tried."""
+    fault, leg = members[0]
+    same = [other.variable for other in case.environment.proxies if (other.host, other.port) == (setting.host, setting.port)]
+    answer = next((found for name in same if (found := counterfactual(leg, f"proxy:{name}"))), None)
+    return (note(fault.subject, f"through the proxy of {setting.variable}", answer.detail),) if answer else ()
 
 
 def _form_read(row: ClientFacts, scheme: str) -> str:
@@ -129,7 +137,8 @@ def disagree(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
             else ""
         )
         more = {"names": " and ".join(names), "ways": ways, "good": good, "state": state}
-        found.append(finding_of("proxy-variables-disagree", [*members, *(fault for fault, _ in broken)], known | more, severity=severity))
+        seen = _way(broken, next(item for item in case.environment.proxies if item.variable == good), case) if good else ()
+        found.append(finding_of("proxy-variables-disagree", [*members, *(fault for fault, _ in broken)], known | more, severity=severity, evidence=seen))
     return found
 
 

@@ -58,8 +58,8 @@ def shown(value: str) -> str:
     _, at, after = value[len(lead) + len(prefix) :].rpartition("@")
     authority = re.split(r"[/?#]", after, maxsplit=1)[0]
     rest = after[len(authority) :]
-    if not at and not _plausible(authority):
-        # No border to be seen: a "user:password" whose "@" was forgotten would be shown whole.
+    if not _plausible(authority):
+        # No border to be seen: a "user:password" whose "@" was forgotten, or a password with an "@" in it, would be shown.
         authority, rest = HIDDEN if authority.strip() else authority, ""
     return plain(f"{lead}{prefix}{HIDDEN + '@' if at else ''}{authority}{'/…' if rest.strip(' /') else rest}")
 
