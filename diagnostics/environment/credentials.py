@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from diagnostics import redact
 from diagnostics.case import ABSENT, NetrcEntry, Problem, Token, Unseen
-from diagnostics.environment.text import MOST_BYTES, is_true, read_bytes
+from diagnostics.environment.text import MOST_BYTES, expand_user, is_true, read_bytes
 
 MOST_TOKEN_BYTES = 64 * 1024
 
@@ -56,7 +56,7 @@ def problem_of(token: str) -> Problem | Unseen:
 def read_netrc(variables: Mapping[str, str], home: str) -> tuple[tuple[NetrcEntry, ...], dict[str, str]]:
     """The hosts of the .netrc that requests reads (utils.py get_netrc_auth), and their logins. A file it cannot parse counts as none."""
     named = variables.get("NETRC")
-    places = [os.path.expanduser(named)] if named is not None else [os.path.join(home, name) for name in (".netrc", "_netrc") if home]
+    places = [expand_user(named)] if named is not None else [os.path.join(home, name) for name in (".netrc", "_netrc") if home]
     path = next((place for place in places if read_bytes(place, 1) is not None), "")
     if not path:
         return (), {}

@@ -32,12 +32,20 @@ def read_text(path: str, most: int = MOST_BYTES) -> str:
     return (data or b"").decode("utf-8-sig", "replace")
 
 
+def expand_user(value: str) -> str:
+    """``os.path.expanduser``, and the value itself where it holds what no user's name may."""
+    try:
+        return os.path.expanduser(value)
+    except ValueError:  # a NUL
+        return value
+
+
 def expand(value: str, variables: Mapping[str, str], home: str) -> str:
     """A path as huggingface_hub reads it: ``~`` and ``$VARIABLES`` expanded from *these* variables."""
     text = (
         home + value[1:]
         if home and (value == "~" or value.startswith("~/"))
-        else os.path.expanduser(value)
+        else expand_user(value)
         if value.startswith("~") and value[1:2] not in ("", "/")
         else value
     )

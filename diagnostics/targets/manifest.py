@@ -49,7 +49,7 @@ def parse(text: str, exists: Callable[[str], bool]) -> Found:
     if text in shipped():
         content = (importlib.resources.files("diagnostics.targets") / "manifests" / f"{text}.toml").read_text(encoding="utf-8")
         return _read(text, content, text)
-    path = os.path.expanduser(text)
+    path = os.path.expanduser(text) if "\0" not in text else text
     if not exists(path):
         known = ", ".join(shipped())
         return _unusable(
