@@ -10,7 +10,7 @@ from diagnostics.causes.claims import again, by_subject, counterfactual, host_po
 from diagnostics.causes.settings_common import quoted, set_variable, unset
 from diagnostics.facts import clients
 from diagnostics.facts.hosts import filter_product
-from diagnostics.facts.routes import DEFAULT_PORTS, PROXY_FIELDS, WEB_SERVER_STATUSES, has_proxy_fields
+from diagnostics.facts.routes import DEFAULT_PORTS, PROXY_FIELDS, WEB_SERVER_STATUSES, authority, has_proxy_fields
 
 SOCKS_UNREACHED = frozenset({1, 3, 4, 5, 6})
 UNSPOKEN = frozenset({"ntlm", "negotiate", "kerberos", "digest"})  # that no Python client speaks to a proxy of itself; all speak Basic
@@ -42,11 +42,11 @@ def _facts(fault: Fault, leg: Leg) -> dict[str, str]:
         status = tunnel.message
     direct = counterfactual(leg, "direct")
     return {
-        "proxy": f"{leg.route.host}:{leg.route.port}",
+        "proxy": authority(leg.route.host, leg.route.port),
         "variable": leg.route.variable,
         "value": leg.route.proxy,
         "host": leg.host,
-        "target": f"{leg.host}:{leg.port}",
+        "target": authority(leg.host, leg.port),
         "given": leg.route.scheme or "http",
         "address": f"{leg.scheme}://{leg.host}" + (f":{leg.port}" if leg.port != DEFAULT_PORTS.get(leg.scheme) else "") + "/",
         "alive": "yes" if status else "",
@@ -275,7 +275,7 @@ def _name_unknown(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 
 def _name_unknown_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    name = host_port(finding.subjects[0])[0]
+    name = host_port(finding.subjects[0])[0].strip("[]")
     return [
         Remedy(
             do=f"Check the spelling of {name} in {facts['variable']}; a company's proxy usually resolves only inside its network or VPN.",

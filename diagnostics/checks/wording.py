@@ -6,12 +6,13 @@ import errno
 import os
 
 from diagnostics.case import Attempt, Evidence, Leg, ResolverAnswer, Subject
+from diagnostics.facts.routes import authority
 
 
 def next_hop(leg: Leg) -> Subject:
     """Who is spoken to first: the proxy, or the host itself."""
     if leg.route.kind == "proxy":
-        return Subject(kind="proxy", name=f"{leg.route.host}:{leg.route.port}")
+        return Subject(kind="proxy", name=authority(leg.route.host, leg.route.port))
     return destination(leg)
 
 

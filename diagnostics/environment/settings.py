@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from diagnostics import redact
 from diagnostics.case import ABSENT, Problem, Unseen, Variable
-from diagnostics.environment.text import is_true
+from diagnostics.environment.text import is_name, is_true
 
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
 # huggingface_hub constants.py, _as_int: int() at import, of an empty string too.
@@ -65,7 +65,8 @@ def read_endpoint(variables: Mapping[str, str]) -> Variable | Unseen:
 
 
 def endpoint_problem(value: str) -> Problem | Unseen:
-    """Why the hub's client cannot use this base URL. Codes: empty, white-space, control-character, quotes, no-scheme, scheme-unknown, host-missing, port-invalid, query."""
+    """Why the hub's client cannot use this base URL. Codes: empty, white-space, control-character, quotes, no-scheme, scheme-unknown, host-missing, host-invalid,
+    port-invalid, query."""
     if not value.strip():
         return Problem(code="empty", detail="it is set and empty, which the client does not take for unset")
     if any(ord(char) < 32 or ord(char) == 127 or 0xD800 <= ord(char) <= 0xDFFF for char in value.strip()):
@@ -85,11 +86,15 @@ def _url_problem(value: str) -> Problem | Unseen:
         return Problem(code="scheme-unknown", detail=f"{redact.plain(scheme, 20)}:// is no kind of address a hub has")
     try:
         parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port
+        host, port = parts.hostname, parts.port
     except ValueError:
         return Problem(code="port-invalid", detail="its port is no number from 0 to 65535, or its host is no host")
     if not host:
         return Problem(code="host-missing", detail="it names no host")
+    if port == 0:
+        return Problem(code="port-invalid", detail="nothing can be reached at port 0")
+    if not is_name(host):
+        return Problem(code="host-invalid", detail="its host is no name that can be looked up")
     if parts.query or parts.fragment or re.search(r"[?#]", rest):
         return Problem(code="query", detail="a base URL has no ? and no #")
     return ABSENT

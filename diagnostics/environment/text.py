@@ -15,6 +15,16 @@ def is_true(value: str | None) -> bool:
     return value is not None and value.upper() in TRUE_VALUES
 
 
+def is_name(host: str) -> bool:
+    """Whether a resolver can be asked for it, or it is an address (IDNA: labels of 1 to 63 octets, RFC 5890)."""
+    if ":" in host:
+        return True
+    try:
+        return bool(host.rstrip(".").encode("idna"))
+    except UnicodeError:
+        return False
+
+
 def read_bytes(path: str, most: int = MOST_BYTES) -> bytes | None:
     """The first ``most`` bytes of a regular file; None where there is none or it cannot be read (a FIFO would block for ever)."""
     try:

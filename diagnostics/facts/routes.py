@@ -21,6 +21,11 @@ LENIENT = NoProxyRules(
 )
 
 
+def authority(host: str, port: int) -> str:
+    """``host:port``, an address of IPv6 in brackets (RFC 3986 §3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def has_proxy_fields(headers: Iterable[Header]) -> bool:
     """Whether an answer to CONNECT is a proxy's by its header: Via alone says so there, for nothing was passed on."""
     return any(header.name in PROXY_FIELDS or header.name == "via" for header in headers)

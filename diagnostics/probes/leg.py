@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from diagnostics.case import NOT_ASKED, NOT_REACHED, ClientUse, Connection, Environment, Handshake, Leg, Resolution, Response, Route, Tunnel, Unseen
 from diagnostics.facts.clients import ClientFacts
+from diagnostics.facts.routes import authority
 from diagnostics.probes import connection, dns, proxy, tls
 from diagnostics.probes import http as http_probe
 from diagnostics.probes.budget import Deadline, OpenSockets
@@ -203,7 +204,7 @@ class _Walk:
     def _tunnel(self) -> bool:
         if self.leg.tunnel is NOT_ASKED:
             return True
-        self._waiting("tunnel", f"{self.leg.route.host}:{self.leg.route.port} to connect to {self.leg.host}:{self.leg.port}")
+        self._waiting("tunnel", f"{self._proxy} to connect to {self.leg.host}:{self.leg.port}")
         tunnel, self.sock = self._open_tunnel(self.sock)
         self._note(tunnel=tunnel)
         return self.sock is not None
@@ -244,7 +245,7 @@ class _Walk:
 
     @property
     def _proxy(self) -> str:
-        return f"{self.leg.route.host}:{self.leg.route.port}"
+        return authority(self.leg.route.host, self.leg.route.port)
 
     @property
     def _proxy_login(self) -> str:

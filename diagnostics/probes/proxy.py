@@ -19,7 +19,7 @@ from urllib.parse import unquote
 
 from diagnostics import redact
 from diagnostics.case import Header, Response, Route, Tunnel
-from diagnostics.facts.routes import WEB_SERVER_STATUSES, has_proxy_fields
+from diagnostics.facts.routes import WEB_SERVER_STATUSES, authority, has_proxy_fields
 from diagnostics.probes import http, tls
 from diagnostics.probes.budget import Deadline, OpenSockets
 from diagnostics.redact import Secrets
@@ -99,7 +99,7 @@ class Passage:
 
     @property
     def proxy(self) -> str:
-        return f"{self.route.host}:{self.route.port}"
+        return authority(self.route.host, self.route.port)
 
 
 def open_tunnel(sock: socket.socket, passage: Passage, verdicts: Verdicts) -> tuple[Tunnel, socket.socket | None]:

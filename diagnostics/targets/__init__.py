@@ -90,7 +90,11 @@ def _pasted(spec: str, environment: Environment) -> Found:
 
 def _bare(spec: str, environment: Environment, exists: Stat, isdir: Stat) -> Found:
     if directory.is_clearly_a_path(spec):
-        return (manifest.parse(spec, exists)) if spec.endswith(".toml") and "\0" not in spec and exists(os.path.expanduser(spec)) else (directory.at(spec, exists, isdir), ())
+        return (
+            (manifest.parse(spec, exists))
+            if spec.endswith(".toml") and "\0" not in spec and exists(os.path.expanduser(spec))
+            else (directory.at(spec, exists, isdir), ())
+        )
     if spec.endswith(".toml"):
         return manifest.parse(spec, exists)
     if exists(spec):

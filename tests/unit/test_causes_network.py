@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ from diagnostics.case import (
     Unseen,
     Variable,
 )
-from diagnostics.diagnosis import judge
+from diagnostics.diagnosis import diagnose, judge
 from tests.unit.cases import (
     CDN,
     HUB,
@@ -552,3 +553,42 @@ def test_what_lies_behind_a_fault_is_blocked_and_names_the_root() -> None:
     assert outcomes["connection/hosts-accept-connections"] == ("failed", Unseen("absent"))
     assert outcomes["tls/certificates-are-trusted"] == ("blocked", "connection-refused")
     assert outcomes["http/requests-are-granted"] == ("blocked", "connection-refused")
+
+
+# --- what a strange proxy turns out to be ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scheme", "question", "expected", "line"),
+    [
+        ("https", "plain-proxy", "proxy-scheme-wrong", "export HTTPS_PROXY=http://proxy.corp.example:3128"),
+        ("http", "tls-proxy", "proxy-scheme-wrong", "export HTTPS_PROXY=https://proxy.corp.example:3128"),
+        ("http", "socks-proxy", "proxy-not-a-proxy", "export HTTPS_PROXY=socks5h://proxy.corp.example:3128"),
+    ],
+)
+def test_a_proxy_spoken_to_in_the_wrong_way(scheme: str, question: str, expected: str, line: str) -> None:
+    """What it answers to once it is spoken to otherwise is the remedy; where it answers to nothing, it is no proxy."""
+    setting = ProxySetting(variable="HTTPS_PROXY", value=f"{scheme}://proxy.corp.example:3128", scheme=scheme, host="proxy.corp.example", port=3128)
+    route = dataclasses.replace(PROXY, scheme=scheme, proxy=setting.value)
+    surroundings = Environment(proxies=(setting,), platform=Platform(system="Linux", default_route=True))
+    shut = stopped_at("tunnel", tunnel("tls_failed" if scheme == "https" else "closed"), route=route, counterfactuals=answer(question, True, "200 OK"))
+    found = case(journey(shut), environment=surroundings)
+    assert causes(found) == [expected]
+    remedy = diagnose(found)[0].remedies[0]
+    assert (remedy.run, remedy.proof) == (line, "seen")
+    assert causes(case(journey(dataclasses.replace(shut, counterfactuals=answer(question, False))), environment=surroundings)) == ["proxy-not-a-proxy"]
+
+
+@pytest.mark.parametrize(("status", "expected"), [(403, "proxy-denied"), (503, "proxy-upstream-failed"), (407, "proxy-auth-required")])
+def test_a_plain_request_that_the_proxy_itself_refuses(status: int, expected: str) -> None:
+    """By its own fields, or because the host grants the same request directly; without either it is the host's word."""
+    plain: dict[str, Any] = {"scheme": "http", "port": 80, "url": "http://hub.corp.example/x", "route": dataclasses.replace(PROXY, variable="HTTP_PROXY")}
+    squid = Header(name="x-squid-error", value="ERR_ACCESS_DENIED 0")
+    marked = stopped_at("response", response(status, squid), "hub.corp.example", **plain)
+    assert causes(case(journey(marked))) == [expected]
+    elsewhere = stopped_at("response", response(status), "hub.corp.example", counterfactuals=answer("direct", True, "200"), **plain)
+    found = case(journey(elsewhere))
+    assert causes(found) == [expected]
+    assert diagnose(found)[0].remedies[0].run == "export NO_PROXY=hub.corp.example"
+    if status != 407:
+        assert expected not in causes(case(journey(stopped_at("response", response(status), "hub.corp.example", **plain))))
