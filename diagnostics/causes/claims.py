@@ -30,6 +30,21 @@ def of_leg(faults: Iterable[Fault], fault: Fault) -> tuple[Fault, ...]:
     return tuple(other for other in faults if (other.journey, other.leg) == (fault.journey, fault.leg))
 
 
+def with_same_answers(case: Case, faults: Iterable[Fault], pairs: Iterable[tuple[Fault, Leg]]) -> list[tuple[Fault, Leg]]:
+    """``pairs``, and what the same host refused with the same status elsewhere: the answer to a HEAD has no page that would tell who speaks."""
+    found = list(pairs)
+    known = {(leg.host, leg.port, leg.response.status, _server(leg)) for _, leg in found if leg.response}
+    claimed = {fault for fault, _ in found}
+    for fault, leg in on_legs(case, faults, "response", "status", "method"):
+        if fault not in claimed and leg.response and (leg.host, leg.port, leg.response.status, _server(leg)) in known:
+            found.append((fault, leg))
+    return found
+
+
+def _server(leg: Leg) -> str:
+    return next((header.value for header in leg.response.headers if header.name == "server"), "") if leg.response else ""
+
+
 def by_subject(cause: str, pairs: Iterable[tuple[Fault, Leg]], facts: Callable[[Fault, Leg], dict[str, str]], **more: object) -> list[Finding]:
     """One finding for each subject, claiming all its faults."""
     groups: dict[Subject, list[tuple[Fault, Leg]]] = {}

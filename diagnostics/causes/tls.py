@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Iterator
 
 from diagnostics.case import Case, Cause, Certificate, Fault, Finding, Handshake, Leg, Remedy, StoreVerdict, Subject
-from diagnostics.causes.claims import again, all_in_one, by_subject, export, fails, host_port, on_legs, works
+from diagnostics.causes.claims import again, all_in_one, by_subject, export, fails, host_port, on_legs, with_same_answers, works
 from diagnostics.facts import clients, hosts
 
 UNTRUSTED_ISSUER = frozenset({2, 18, 19, 20, 21, 27})
@@ -83,17 +83,27 @@ def _clock(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         (fault, leg, handshake) for fault, leg, handshake in _untrusted(case, faults, frozenset({NOT_YET_VALID, EXPIRED})) if _valid_by_its_own_clock(handshake)
     ]
     claims += [fault for fault, _, _ in dated]
+    impossible = _before_this_was_made(case)
+    if impossible:
+        dated += [(fault, leg, handshake) for fault, leg, handshake in _untrusted(case, faults, frozenset({NOT_YET_VALID})) if fault not in claims]
+        claims += [fault for fault, _, _ in dated if fault not in claims]
     if not claims:
         return []
     skews = [handshake.skew_seconds for _, _, handshake in dated if isinstance(handshake.skew_seconds, float)]
     skews += [leg.response.skew_seconds for leg in case.legs if leg.response and isinstance(leg.response.skew_seconds, float)]
     skew = max(skews, key=abs, default=0.0)
-    facts = {"amount": _span(abs(skew)), "direction": "ahead" if skew > 0 else "behind"}
+    behind = f"far behind ({case.started[:10]}, before this tool was made)"
+    facts = {"amount": f"{_span(abs(skew))} {'ahead' if skew > 0 else 'behind'}" if skew else behind}
     return [
         Finding(
             cause="clock-wrong", subjects=(Subject(kind="machine", name="clock"),), claims=tuple(claims), facts=facts, severity="error" if dated else "warning"
         )
     ]
+
+
+def _before_this_was_made(case: Case) -> bool:
+    """A clock that tells a time before the tables of this very program were written (a dead battery, an image without time) needs no other witness."""
+    return bool(case.started) and case.started[:10] < clients.as_of().isoformat()
 
 
 def _valid_by_its_own_clock(handshake: Handshake) -> bool:
@@ -206,21 +216,36 @@ def _chain_incomplete_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 
 def _store_outdated(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    """The client's own store is missing or nearly empty, or lacks a public root that another store here has."""
-    pairs = []
-    for fault, leg, handshake in _untrusted(case, faults):
-        other = _accepting(handshake, *BUILT_IN)
-        nearly_empty = isinstance(handshake.roots, int) and handshake.roots < FEW_ROOTS
-        last = _last(handshake)
-        public = last is not None and hosts.public_authority(last.issuer_organization)
-        if handshake.store in BUILT_IN and not _product(handshake) and ((other and (nearly_empty or public)) or handshake.roots == 0):
-            pairs.append((fault, leg))
+    """The client's own store is missing or too old: another store here holds the public root, or the root it does hold has expired."""
+    pairs = [(fault, leg) for fault, leg, handshake in _untrusted(case, faults) if handshake.store in BUILT_IN and _lacks_public_root(leg, handshake)]
+    pairs += [
+        (fault, leg)
+        for fault, leg, handshake in _untrusted(case, faults, frozenset({EXPIRED}))
+        if handshake.store in BUILT_IN and _all_sent_is_in_date(case, handshake) and not _product(handshake)
+    ]
     pairs += [
         (fault, leg)
         for fault, leg in on_legs(case, faults, "handshake", "store_unusable")
         if isinstance(leg.handshake, Handshake) and leg.handshake.store in BUILT_IN
     ]
     return all_in_one("ca-store-outdated", pairs, lambda fault, leg: _facts(case, leg))
+
+
+def _lacks_public_root(leg: Leg, handshake: Handshake) -> bool:
+    """certifi holds public roots only; the operating system's store may also hold the company's, so there the issuer's name has to tell."""
+    last, other = _last(handshake), _accepting(handshake, *BUILT_IN)
+    if _product(handshake):
+        return False
+    public = last is not None and hosts.public_authority(last.issuer_organization)
+    if other is not None:
+        nearly_empty = isinstance(handshake.roots, int) and handshake.roots < FEW_ROOTS
+        return public or other.store == "certifi" or (nearly_empty and not hosts.is_known_public(leg.host))
+    return handshake.roots == 0 and (public or last is None)
+
+
+def _all_sent_is_in_date(case: Case, handshake: Handshake) -> bool:
+    """Then what has expired is a root that only the store brings (DST Root CA X3 in September 2021)."""
+    return bool(handshake.chain and case.started) and all(item.not_after >= case.started for item in handshake.chain if item.not_after)
 
 
 def _store_outdated_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -266,7 +291,7 @@ def _intercepted(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         pairs,
         lambda fault, leg: {
             **_facts(case, leg),
-            "hosts": ", ".join(dict.fromkeys(other.host for _, other in pairs)),
+            "hosts": _hosts(pairs),
             "variable": _variable(case),
             "by": _signer(leg),
         },
@@ -322,7 +347,7 @@ def _intercepted_remedies(finding: Finding, case: Case) -> list[Remedy]:
             run=both,
             check=again(case),
         ),
-        Remedy(do=f"Or ask the admin to exempt {facts['hosts']} from inspection.", check=again(case)),
+        Remedy(do=f"Ask the admin to exempt {facts['hosts']} from inspection.", check=again(case)),
     ]
 
 
@@ -358,8 +383,18 @@ def _trust_explicitly(case: Case, facts: dict[str, str], do: str) -> list[Remedy
 
 
 def _issuer_unknown(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    pairs = [(fault, leg) for fault, leg, _ in _untrusted(case, faults)]
-    return by_subject("tls-issuer-unknown", pairs, lambda fault, leg: _facts(case, leg))
+    by_issuer: dict[str, list[tuple[Fault, Leg]]] = {}
+    for fault, leg, handshake in _untrusted(case, faults):
+        by_issuer.setdefault(_issuer(handshake), []).append((fault, leg))
+    return [
+        finding
+        for pairs in by_issuer.values()
+        for finding in all_in_one("tls-issuer-unknown", pairs, lambda fault, leg, pairs=pairs: _facts(case, leg) | {"hosts": _hosts(pairs)})  # type: ignore[misc]
+    ]
+
+
+def _hosts(pairs: list[tuple[Fault, Leg]]) -> str:
+    return ", ".join(dict.fromkeys(leg.host for _, leg in pairs))
 
 
 def _issuer_unknown_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -376,7 +411,7 @@ def _issuer_unknown_remedies(finding: Finding, case: Case) -> list[Remedy]:
     lines = f'cat "$(python -m certifi)" authority.pem > ca-all.pem; export {_variable(case)}="$PWD/ca-all.pem"'
     return [
         Remedy(
-            do=f"Get the root certificate of “{facts['issuer']}” from whoever runs {facts['host']} as PEM (authority.pem) and add it to the roots that {facts['client']} reads.",
+            do=f"Get the root certificate of “{facts['issuer']}” from whoever runs {facts['hosts']} (or this network) as PEM (authority.pem) and add it to the roots that {facts['client']} reads.",
             run=lines,
             check=again(case),
         )
@@ -390,7 +425,7 @@ def _expired(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     return by_subject(
         "tls-certificate-expired",
         [(fault, leg) for fault, leg, _ in _untrusted(case, faults, frozenset({EXPIRED}))],
-        lambda fault, leg: {**_facts(case, leg), "which": _which(leg), "when": _when(leg, EXPIRED), "clock": _whose_clock(leg)},
+        lambda fault, leg: {**_facts(case, leg), "which": _which(case, leg), "when": _when(leg, EXPIRED), "clock": _whose_clock(leg)},
     )
 
 
@@ -402,11 +437,14 @@ def _not_yet_valid(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     )
 
 
-def _which(leg: Leg) -> str:
+def _which(case: Case, leg: Leg) -> str:
+    """The leaf, an intermediate, or, where all that was sent is in date, the root."""
     assert isinstance(leg.handshake, Handshake)
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    late = [item for item in leg.handshake.chain if item.not_after and item.not_after < now]
-    return "an intermediate certificate" if late and late[0] is not leg.handshake.chain[0] else "the certificate"
+    chain = leg.handshake.chain
+    late = [item for item in chain if item.not_after and item.not_after < case.started]
+    if chain and not late:
+        return "the root that certifies"
+    return f"the intermediate certificate “{late[0].subject_name or late[0].subject}” of" if late and late[0] is not chain[0] else "the certificate of"
 
 
 def _whose_clock(leg: Leg) -> str:
@@ -483,15 +521,24 @@ def _client_certificate(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         (fault, leg)
         for step in ("handshake", "response")
         for fault, leg in on_legs(case, faults, step)
-        if isinstance(leg.handshake, Handshake) and _wants_certificate(fault, leg.handshake)
+        if isinstance(leg.handshake, Handshake) and (_wants_certificate(fault, leg.handshake) or _page_wants_certificate(leg, leg.handshake))
     ]
-    return by_subject("tls-client-certificate-required", pairs, lambda fault, leg: _facts(case, leg))
+    return by_subject("tls-client-certificate-required", with_same_answers(case, faults, pairs), lambda fault, leg: _facts(case, leg))
 
 
 def _wants_certificate(fault: Fault, handshake: Handshake) -> bool:
     if handshake.alert == "certificate_required":
         return True
     return handshake.certificate_requested and fault.code in ("alert", "closed", "reset") and handshake.outcome != "untrusted"
+
+
+def _page_wants_certificate(leg: Leg, handshake: Handshake) -> bool:
+    """nginx, Apache and IIS end the handshake well and answer in HTTP that the certificate they asked for did not come."""
+    response = leg.response
+    if not handshake.certificate_requested or not response or response.status not in (400, 401, 403, 495, 496):
+        return False
+    words = " ".join((response.reason, response.title, response.first_bytes)).lower()
+    return "certificate" in words or response.status in (495, 496)
 
 
 def _client_certificate_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -588,37 +635,54 @@ def _cut(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     how = {"closed": "closed", "reset": "reset", "silent": "left without an answer", "alert": "ended with an alert", "error": "broken off"}
 
     def facts(fault: Fault, leg: Leg) -> dict[str, str]:
-        by_name = " A handshake that names no host gets through: something filters by the name (SNI)." if works(leg, "without-sni") else ""
-        return {**_facts(case, leg), "how": how[fault.code], "sni": by_name}
+        assert isinstance(leg.handshake, Handshake)
+        alert = leg.handshake.alert if leg.handshake.alert_sent_by == "server" else ""
+        return {**_facts(case, leg), "how": how[fault.code] + (f" ({alert})" if alert else ""), "told": _told(leg, alert), "old": "yes" if works(leg, "tls-1.2") else ""}
 
     return by_subject("tls-handshake-cut", pairs, facts)
 
 
+def _told(leg: Leg, alert: str) -> str:
+    """What the repeated handshakes tell about who cuts, and by what."""
+    if works(leg, "without-sni"):
+        return "A handshake that names no host gets through: something filters by the name (SNI)."
+    if works(leg, "tls-1.2"):
+        return "A handshake that offers only TLS 1.2 gets through: something on the way cannot bear the newer, longer first message."
+    if alert:
+        return "A filter acts so, and a server that has no certificate for this name."
+    return "That is how filters act which may not decrypt."
+
+
 def _cut_remedies(finding: Finding, case: Case) -> list[Remedy]:
     host, port = host_port(finding.subjects[0])
-    mtu = "" if finding.facts["sni"] else " If it hangs only through a VPN or tunnel, try a smaller MTU (ip link set dev INTERFACE mtu 1400)."
-    return [
-        Remedy(
-            do=f"A filter on the way ends TLS to {host} after the first message. Ask your network's admin to allow {host}:{port}, or try another network.{mtu}",
-            check=f"openssl s_client -connect {shlex.quote(host)}:{port} -servername {shlex.quote(host)} </dev/null",
-        )
-    ]
+    check = f"openssl s_client -connect {shlex.quote(host)}:{port} -servername {shlex.quote(host)} </dev/null"
+    if finding.facts["old"]:
+        lines = "printf 'openssl_conf = c\\n[c]\\nssl_conf = s\\n[s]\\nsystem_default = d\\n[d]\\nMaxProtocol = TLSv1.2\\n' > openssl-1.2.cnf; export OPENSSL_CONF=\"$PWD/openssl-1.2.cnf\""
+        return [
+            Remedy(do="Until that box is renewed, let OpenSSL offer TLS 1.2 only.", run=lines, check=again(case), proof="seen"),
+            Remedy(do=f"Tell your network's admin that a device on the way to {host}:{port} drops TLS 1.3 or long ClientHellos.", check=check),
+        ]
+    mtu = " If it hangs only through a VPN or tunnel, try a smaller MTU (ip link set dev INTERFACE mtu 1400)." if finding.facts["how"].startswith("left") else ""
+    ask = f"Ask your network's admin to allow {host}:{port}, or try another network.{mtu}"
+    if finding.facts["alert"]:
+        return [Remedy(do=f"Check the spelling of {host} and that it still serves this; if it works from elsewhere, a filter here ends TLS to it. {ask}", check=check)]
+    return [Remedy(do=f"A filter on the way ends TLS to {host} after the first message. {ask}", check=check)]
 
 
 CAUSES = (
-    Cause(id="clock-wrong", owner=("machine",), title="This machine's clock is {amount} {direction}", why="The servers tell another time, and by theirs the certificates are valid. Certificates, signed URLs and tokens all depend on the clock.", recognise=_clock, remedies=_clock_remedies, lab="clock-wrong"),
+    Cause(id="clock-wrong", owner=("machine",), title="This machine's clock is {amount}", why="The servers tell another time, and by theirs the certificates are valid. Certificates, signed URLs and tokens all depend on the clock.", recognise=_clock, remedies=_clock_remedies, lab="clock-wrong"),
     Cause(id="tls-root-not-strict", owner=("network",), title="Python's strict check refuses the authority “{issuer}” that signs for {host}: {message}", why="Since Python 3.13 certificates must follow RFC 5280 to the letter. The same chain holds without the strict flag: the root is trusted, but made the old way.", recognise=_not_strict, remedies=_not_strict_remedies, lab="tls-root-not-strict"),
     Cause(id="tls-chain-incomplete", owner=("server",), title="{host} does not send the intermediate certificate “{issuer}”, so its chain cannot be verified", why="The certificate is issued by a public authority whose intermediate the server leaves out. Browsers fetch it by themselves, Python does not.", recognise=_chain_incomplete, remedies=_chain_incomplete_remedies, lab="tls-chain-incomplete"),
     Cause(id="ca-store-outdated", owner=("machine",), title="The trust store of {client} ({store}) lacks the root that {host} needs", why="The store is missing, empty or too old; nothing is wrong with the server's certificate.", recognise=_store_outdated, remedies=_store_outdated_remedies, lab="ca-store-outdated"),
     Cause(id="tls-intercepted", owner=("network",), title="TLS to {hosts} is intercepted: {by} signs in place of the real authority", why="A middlebox of this network opens the encryption and signs with its own root, which {client} (store: {store}) does not trust. Retrying cannot help; the client needs that root.", recognise=_intercepted, remedies=_intercepted_remedies, lab="tls-intercepted"),
     Cause(id="tls-self-signed", owner=("server",), title="{host} presents a certificate that it signed itself ({subject})", why="No authority vouches for it, so no store can know it.", recognise=_self_signed, remedies=_self_signed_remedies, lab="tls-self-signed"),
-    Cause(id="tls-issuer-unknown", owner=("server",), title="{host} is certified by “{issuer}”, which {client} (store: {store}) does not know", why="A private authority issued the certificate; only this host is affected. Its root has to be given to the client.", recognise=_issuer_unknown, remedies=_issuer_unknown_remedies, lab="tls-issuer-unknown"),
-    Cause(id="tls-certificate-expired", owner=("server",), title="{which} of {host} expired on {when}", why="{clock}", recognise=_expired, remedies=_owner_remedies, lab="tls-certificate-expired"),
+    Cause(id="tls-issuer-unknown", owner=("server",), title="The certificate of {hosts} is issued by “{issuer}”, which {client} (store: {store}) does not know", why="A private authority issued the certificate, and its root has to be given to the client. If a browser here shows that issuer for other sites too, it is this network that inspects TLS.", recognise=_issuer_unknown, remedies=_issuer_unknown_remedies, lab="tls-issuer-unknown"),
+    Cause(id="tls-certificate-expired", owner=("server",), title="{which} {host} expired on {when}", why="{clock}", recognise=_expired, remedies=_owner_remedies, lab="tls-certificate-expired"),
     Cause(id="tls-not-yet-valid", owner=("server",), title="The certificate of {host} is valid only from {when}", why="{clock}", recognise=_not_yet_valid, remedies=_owner_remedies, lab="tls-not-yet-valid"),
     Cause(id="tls-name-mismatch", owner=("server", "network"), title="The certificate at {host} is for other names ({names})", why="Whoever answers there is not {host}: a wrong address, a sign-in page of the network, or a server set up for another name.", recognise=_mismatch, remedies=_mismatch_remedies, lab="tls-name-mismatch"),
     Cause(id="tls-key-too-weak", owner=("server",), title="The certificate of {host} is too weak for this OpenSSL ({key})", why="OpenSSL's security level refuses keys and signatures that can be forged today. Older systems accept them.", recognise=_too_weak, remedies=_owner_remedies, lab="tls-key-too-weak"),
     Cause(id="tls-client-certificate-required", owner=("server",), title="{host} wants a client certificate", why="The handshake asks for one and ends because none was presented.", recognise=_client_certificate, remedies=_client_certificate_remedies, lab="tls-client-certificate-required"),
     Cause(id="tls-version-unsupported", owner=("server",), title="{host} and this Python have no TLS version or cipher in common", why="The server ends the handshake ({alert}). It offers: {offers}.", recognise=_versions, remedies=_versions_remedies, lab="tls-version-unsupported"),
     Cause(id="tls-not-tls", owner=("you", "server"), title="{host}:{port} does not speak TLS", why="The URL says https, and what answers there is: {said}.", recognise=_not_tls, remedies=_not_tls_remedies, lab="tls-not-tls"),
-    Cause(id="tls-handshake-cut", owner=("network",), title="TLS to {host} is {how} right after the client's first message", why="The connection stands and is ended between hello and finish.{sni} That is how filters act which may not decrypt.", recognise=_cut, remedies=_cut_remedies, lab="tls-handshake-cut"),
+    Cause(id="tls-handshake-cut", owner=("network",), title="TLS to {host} is {how} right after the client's first message", why="The connection stands and is ended between hello and finish. {told}", recognise=_cut, remedies=_cut_remedies, lab="tls-handshake-cut"),
 )  # fmt: skip

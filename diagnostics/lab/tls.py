@@ -85,18 +85,17 @@ class Authority:
         sends_chain: bool = True,
         issuer_url: str = "",
         subject: tuple[str, str] | None = None,
-        sha1: bool = False,
         legacy: bool = False,
     ) -> Leaf:
         """A certificate for ``names`` (hosts and addresses). ``issuer_url`` goes into AIA; without ``sends_chain`` the intermediates are left out.
 
-        ``sha1`` signs it as nobody does any more; a ``legacy`` one has no key identifiers, as the legacy root that signs it has none.
+        A ``legacy`` one has no key identifiers, as the legacy root that signs it has none.
         """
         own_key = key or _key()
         builder = _builder(_name(*(subject or (names[0][:64], ""))), self.certificate.subject, own_key, valid or _this_year())
         builder = builder.add_extension(_alternative_names(names), critical=False) if legacy else _leaf_extensions(builder, own_key, self, names, issuer_url)
         chain = tuple(authority.pem for authority in self._line()) if sends_chain else ()
-        return Leaf(certificate=_pem(builder.sign(self.key, _sha1() if sha1 else _sha256())), key=_key_pem(own_key), chain=chain)
+        return Leaf(certificate=_pem(builder.sign(self.key, _sha256())), key=_key_pem(own_key), chain=chain)
 
     def _line(self) -> tuple[Authority, ...]:
         """This authority and those above it, without the root, which servers do not send."""
@@ -157,6 +156,26 @@ def weak_key() -> Any:
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     return rsa.generate_private_key(public_exponent=65537, key_size=1024)
+
+
+def sha1_signed(authority: Authority, *names: str) -> Leaf:
+    """A leaf whose signature is over SHA-1. cryptography signs none any more: the algorithm's last byte is changed and RSA signs anew (RFC 8017 A.2.4)."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import padding, rsa
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    signer = authority.vouch_for(key, "Lab Public Intermediate R1", PUBLIC_INTERMEDIATE[1])
+    good = signer.issue(*names)
+    made = x509.load_pem_x509_certificate(good.certificate)
+    sha256_with_rsa = bytes.fromhex("06092a864886f70d01010b")
+    sha1_with_rsa = sha256_with_rsa[:-1] + b"\x05"
+    content = made.tbs_certificate_bytes.replace(sha256_with_rsa, sha1_with_rsa)
+    whole = made.public_bytes(Encoding.DER)
+    signature = key.sign(content, padding.PKCS1v15(), hashes.SHA1())
+    weak = whole.replace(made.tbs_certificate_bytes, content).replace(sha256_with_rsa, sha1_with_rsa).replace(made.signature, signature)
+    return Leaf(certificate=ssl.DER_cert_to_PEM_cert(weak).encode(), key=good.key, chain=good.chain)
 
 
 def expired() -> tuple[datetime.datetime, datetime.datetime]:
@@ -263,12 +282,6 @@ def _sha256() -> Any:
     from cryptography.hazmat.primitives import hashes
 
     return hashes.SHA256()
-
-
-def _sha1() -> Any:
-    from cryptography.hazmat.primitives import hashes
-
-    return hashes.SHA1()
 
 
 def _pem(certificate: x509.Certificate) -> bytes:

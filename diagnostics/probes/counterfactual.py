@@ -238,8 +238,10 @@ def _explained(seen: Handshake, arrival: Arrival, means: Means) -> Handshake:
     dial, host = arrival.dial, arrival.leg.host
     if dial is None:
         return seen
-    if seen.outcome == "not_tls":
-        return dataclasses.replace(seen, first_bytes=means.secrets.clean(tls.first_words(dial, host, means.sockets), 120))
+    if seen.outcome in ("not_tls", "closed", "reset", "silent"):
+        words = tls.first_words(dial, host, means.sockets)
+        if seen.outcome == "not_tls" or tls.plain_service(words):
+            return dataclasses.replace(seen, outcome="not_tls", first_bytes=means.secrets.clean(words, 120))
     if seen.outcome in ("alert", "error"):
         return dataclasses.replace(seen, versions_that_work=tls.versions_that_work(dial, host, means.deadline, means.sockets))
     if seen.outcome not in ("untrusted", "store_unusable"):
@@ -311,6 +313,9 @@ def _about_handshake(leg: Leg, seen: Handshake, arrival: Arrival, means: Means) 
         found["says-nothing"] = functools.partial(_says_nothing, dial, means)
         found["without-sni"] = lambda: Counterfactual(
             question="without-sni", works=tls.works_without_name(dial, means.deadline, means.sockets), detail="a handshake that names no host"
+        )
+        found["tls-1.2"] = lambda: Counterfactual(
+            question="tls-1.2", works=tls.works_in_12(dial, leg.host, means.deadline, means.sockets), detail="a handshake that offers TLS 1.2 only"
         )
     if seen.outcome not in ("accepted", "store_unusable") and leg.route.kind == "direct":
         found["plain-http"] = functools.partial(_plain_http, leg, means)

@@ -20,7 +20,7 @@ from diagnostics.redact import path as shown_path
 from diagnostics.redact import plain
 
 HANDSHAKE_SECONDS = 8.0
-VERDICT_SECONDS = 4.0
+VERDICT_SECONDS = 3.0
 _ALERT, _HANDSHAKE = 21, 22  # content types, RFC 8446 §5.1
 _CERTIFICATE_REQUEST = 13
 _NOT_TLS = {
@@ -273,6 +273,23 @@ def works_without_name(dial: Dial, deadline: Deadline, sockets: OpenSockets) -> 
     if channel is not None:
         sockets.discard(channel)
     return channel is not None
+
+
+def works_in_12(dial: Dial, host: str, deadline: Deadline, sockets: OpenSockets) -> bool:
+    """Whether a ClientHello without TLS 1.3, and so without its longer key shares, gets through where the usual one does not."""
+    context = unverified_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    channel = _open(dial, host, context, deadline, sockets)
+    if channel is not None:
+        sockets.discard(channel)
+    return channel is not None
+
+
+def plain_service(words: bytes) -> bool:
+    """Whether what a port says unasked, or to plain HTTP, shows that it speaks no TLS at all. A 400 does not: TLS servers answer plain HTTP so."""
+    if words[:5].upper() == b"HTTP/":
+        return words[8:13].strip()[:3] != b"400"
+    return bool(words) and words[0] not in (20, 21, 22, 23)
 
 
 def cut_unprompted(dial: Dial, sockets: OpenSockets, seconds: float = 0.7) -> bool:

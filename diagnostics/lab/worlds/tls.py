@@ -6,11 +6,14 @@ On loopback a host is 127.0.0.1 and its certificate names that; worlds in which 
 from __future__ import annotations
 
 import datetime
+import shlex
+import socket
 import ssl
+import sys
 
 from diagnostics.lab import hub as hubs
 from diagnostics.lab import tcp, tls
-from diagnostics.lab.http import file, serving, text
+from diagnostics.lab.http import file, page, serving, text
 from diagnostics.lab.proxy import Policy
 from diagnostics.lab.stage import CDN, HUB, Namespace, Stage
 from diagnostics.lab.worlds import world
@@ -399,12 +402,21 @@ def name_mismatch_address(stage: Namespace) -> None:
     stage.variables["HF_ENDPOINT"] = f"https://{address}"
 
 
-@world("tls-name-mismatch-hosts-file", needs="namespace", cause="tls-name-mismatch", twin="healthy-internet")
+@world("tls-name-mismatch-hosts-file", needs="namespace", cause="dns-wrong-address", twin="healthy-internet")
 def name_mismatch_hosts_file(stage: Namespace) -> None:
-    """A line in the hosts file still points to a machine that serves something else by now."""
+    """A line in the hosts file still points to a machine that serves something else by now: that line is the root."""
     stage.web("shop.example", lambda request: text("a shop"))
     internet(stage)
     stage.hosts_entry(f"{stage.zone['shop.example'][0]} {HUB}")
+
+
+@world("tls-name-mismatch-public", needs="namespace", cause="tls-name-mismatch", twin="healthy-internet")
+def name_mismatch_public(stage: Namespace) -> None:
+    """The network's resolver sends the hub's name to a server with a good certificate of its own."""
+    address = stage.place("shop.example")
+    stage.web("shop.example", lambda request: text("a shop"))
+    stage.zone[HUB] = (address,)
+    stage.spec = hubs.NAME
 
 
 @world("healthy-wildcard", needs="namespace", cause="")
@@ -438,7 +450,7 @@ def key_too_weak(stage: Stage) -> None:
 @world("tls-key-too-weak-signature", needs="certificates", cause="tls-key-too-weak")
 def signature_too_weak(stage: Stage) -> None:
     """A signature over SHA-1."""
-    on_loopback(stage, context=tls.serving(tls.public_authority().issue(*HERE, sha1=True), weak=True))
+    on_loopback(stage, context=tls.serving(tls.sha1_signed(tls.public_root(), *HERE), weak=True))
 
 
 # --- the handshake ------------------------------------------------------------------------------------------------------------
@@ -456,6 +468,15 @@ def client_certificate_12(stage: Stage) -> None:
     """The same in TLS 1.2, which refuses within the handshake."""
     leaf = tls.public_authority().issue(*HERE)
     on_loopback(stage, context=tls.serving(leaf, clients=tls.root(*tls.PRIVATE), newest=ssl.TLSVersion.TLSv1_2))
+
+
+@world("tls-client-certificate-required-page", needs="certificates", cause="tls-client-certificate-required")
+def client_certificate_page(stage: Stage) -> None:
+    """nginx: the handshake holds, and a page says that no certificate came."""
+    context = tls.serving(tls.public_authority().issue(*HERE), clients=tls.root(*tls.PRIVATE))
+    context.verify_mode = ssl.CERT_OPTIONAL
+    refusal = page("400 No required SSL certificate was sent", status=400, headers=(("Server", "nginx/1.24.0"),))
+    hub_at(stage, stage.web(HUB, lambda request: refusal, context=context))
 
 
 @world("healthy-client-certificate-optional", needs="certificates", cause="")
@@ -490,6 +511,35 @@ def healthy_12(stage: Stage) -> None:
 def not_tls(stage: Stage) -> None:
     """Plain HTTP where HF_ENDPOINT says https."""
     answering(stage, serving(hubs.hub(hubs.tiny())), trusted=False)
+
+
+@world("tls-not-tls-hasty", cause="tls-not-tls")
+def not_tls_hasty(stage: Stage) -> None:
+    """Plain HTTP of a server that answers nonsense at once, as nginx does."""
+    answering(stage, hasty(serving(hubs.hub(hubs.tiny()))), trusted=False)
+
+
+def hasty(talk: tcp.Talk) -> tcp.Talk:
+    """A web server that says 400 to what does not begin like a request."""
+
+    def talking(sock: socket.socket) -> None:
+        if sock.recv(1, socket.MSG_PEEK) == b"\x16":
+            sock.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        else:
+            talk(sock)
+
+    return talking
+
+
+@world("tls-not-tls-closing", cause="tls-not-tls")
+def not_tls_closing(stage: Stage) -> None:
+    """Plain HTTP of a server that hangs up on nonsense."""
+
+    def talk(sock: socket.socket) -> None:
+        if sock.recv(1, socket.MSG_PEEK) != b"\x16":
+            serving(hubs.hub(hubs.tiny()))(sock)
+
+    answering(stage, talk, trusted=False)
 
 
 @world("tls-not-tls-ssh", cause="tls-not-tls")
@@ -529,6 +579,14 @@ def handshake_alert(stage: Stage) -> None:
     answering(stage, tcp.after_hello("alert", 49), trusted=False)
 
 
+@world("tls-handshake-cut-intolerant", needs="certificates", cause="tls-handshake-cut")
+def handshake_intolerant(stage: Stage) -> None:
+    """A box that drops every ClientHello that offers TLS 1.3."""
+    context = tls.serving(tls.public_authority().issue(*HERE))
+    offers_13 = b"\x00\x2b\x00\x05\x04\x03\x04\x03\x03"  # supported_versions, RFC 8446 §4.2.1
+    answering(stage, tcp.unless_named(offers_13, tcp.reset, context, serving(hubs.hub(hubs.tiny()))))
+
+
 @world("tls-handshake-cut-by-name", needs="namespace", cause="tls-handshake-cut", twin="healthy-internet")
 def handshake_cut_by_name(stage: Namespace) -> None:
     """A filter resets what names the hub; a handshake that names nobody passes."""
@@ -557,9 +615,45 @@ def handshake_cut_cdn(stage: Namespace) -> None:
 # --- strictness ---------------------------------------------------------------------------------------------------------------
 
 
+def strict_python(stage: Stage) -> None:
+    """Have the model loaded by a Python that checks as 3.13 does, whatever this one is."""
+    path = stage.folder / "strict-python"
+    path.write_text(f'#!/bin/sh\n{shlex.quote(sys.executable)} "$@" | sed \'s/"strict_x509": false/"strict_x509": true/\'\n')
+    path.chmod(0o755)
+    stage.options.append(f"--diagnose-python={path}")
+
+
+def legacy() -> tls.Authority:
+    return tls.root("Initech Legacy Root", "Initech", legacy=True)
+
+
+@world("tls-root-not-strict", needs="certificates", twin="healthy-legacy-root")
+def root_not_strict(stage: Stage) -> None:
+    """A company root made the old way, named by SSL_CERT_FILE; from Python 3.13 on it does not do."""
+    strict_python(stage)
+    on_loopback(stage, legacy().issue(*HERE, legacy=True), trusted=False)
+    stage.variables["SSL_CERT_FILE"] = str(stage.trust(tls.public_root(), legacy()))
+
+
+@world("tls-root-not-strict-url", needs="namespace", cause="tls-root-not-strict", twin="healthy-legacy-root")
+def root_not_strict_url(stage: Namespace) -> None:
+    """The same for requests, which is strict with any store."""
+    strict_python(stage)
+    file_by_url(stage, "download.pytorch.org", legacy().issue("download.pytorch.org", legacy=True))
+    stage.variables["REQUESTS_CA_BUNDLE"] = str(stage.trust(tls.public_root(), legacy()))
+
+
 @world("healthy-legacy-root", needs="namespace", cause="")
 def healthy_legacy_root(stage: Namespace) -> None:
-    """A root made the old way in the operating system's store, with which huggingface_hub 2 is not strict."""
-    old = tls.root("Initech Legacy Root", "Initech", legacy=True)
-    stage.stores(system=(tls.public_root(), old))
-    internet(stage, hub=old.issue(HUB, legacy=True), cdn=old.issue(CDN, legacy=True))
+    """The same root in the operating system's store, with which huggingface_hub 2 is not strict."""
+    strict_python(stage)
+    stage.stores(system=(tls.public_root(), legacy()))
+    internet(stage, hub=legacy().issue(HUB, legacy=True), cdn=legacy().issue(CDN, legacy=True))
+
+
+@world("healthy-strict", needs="certificates", cause="")
+def healthy_strict(stage: Stage) -> None:
+    """A private root made by the book passes the strict check."""
+    strict_python(stage)
+    on_loopback(stage, tls.root(*tls.PRIVATE).issue(*HERE), trusted=False)
+    stage.variables["SSL_CERT_FILE"] = str(stage.trust(tls.root(*tls.PRIVATE)))
