@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator
+from urllib.parse import urlsplit
 
 from diagnostics.case import Case, Counterfactual, Evidence, Fault, Files, Finding, Journey, Leg, Remedy, Severity, Subject
 
@@ -43,6 +45,20 @@ def with_same_answers(case: Case, faults: Iterable[Fault], pairs: Iterable[tuple
 
 def _server(leg: Leg) -> str:
     return next((header.value for header in leg.response.headers if header.name == "server"), "") if leg.response else ""
+
+
+SIGN_IN = re.compile(r"portal|captive|hot-?spot|log-?in|log-?on|sign-?in|wi-?fi|wlan|guest|welcome|auth", re.IGNORECASE)
+
+
+def sign_in_page(journey: Journey) -> str:
+    """Where plain http is sent away from the host asked for, to a page that is about signing in; "" where it is not."""
+    first = journey.legs[0] if journey.legs else None
+    if first is None or first.scheme != "http" or not first.response or not first.response.location:
+        return ""
+    target, last = urlsplit(first.response.location), journey.legs[-1]
+    foreign = target.hostname not in (None, first.host) and not target.path.startswith(urlsplit(first.url).path)
+    title = (last.response.title if last.response else "") or (last.body.title if last.body else "")
+    return first.response.location if foreign and SIGN_IN.search(f"{first.response.location} {title}") else ""
 
 
 def by_subject(cause: str, pairs: Iterable[tuple[Fault, Leg]], facts: Callable[[Fault, Leg], dict[str, str]], **more: object) -> list[Finding]:

@@ -21,6 +21,7 @@ from diagnostics.causes.claims import (
     other_hosts_work,
     proxy_that_works,
     some,
+    works,
 )
 from diagnostics.facts import clients
 
@@ -232,7 +233,11 @@ def _timed_out_remedies(finding: Finding, case: Case) -> list[Remedy]:
 def _reset(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = list(_direct(case, faults, "reset"))
     pairs += [(fault, leg) for fault, leg in on_legs(case, faults, "handshake", "reset", "closed") if _cut_before_speaking(leg)]
-    plain = [(fault, leg) for fault, leg in on_legs(case, faults, "response", "reset", "closed") if leg.route.kind == "direct" and leg.scheme == "http"]
+    plain = [
+        (fault, leg)
+        for fault, leg in on_legs(case, faults, "response", "reset", "closed")
+        if leg.route.kind == "direct" and leg.scheme == "http" and not works(leg, "tls-instead")
+    ]
     pairs += [(fault, leg) for fault, leg in plain if fault.code == "reset" or _cut_before_speaking(leg)]
     return _together("connection-reset", pairs)
 

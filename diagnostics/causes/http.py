@@ -5,17 +5,39 @@ Statuses: RFC 9110, 429 and 511: RFC 6585, 451: RFC 7725. Hub headers: huggingfa
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 from diagnostics.case import Case, Cause, Fault, Finding, Leg, Listing, Remedy, Response, Subject
-from diagnostics.causes.claims import again, all_in_one, by_subject, counterfactual, hosts_needed, journey_of, offline_remedy, on_legs, works
+from diagnostics.causes.claims import (
+    again,
+    all_in_one,
+    by_subject,
+    counterfactual,
+    hosts_needed,
+    journey_of,
+    offline_remedy,
+    on_legs,
+    sign_in_page,
+    with_same_answers,
+    works,
+)
 from diagnostics.facts import hosts
 
 HUB_HEADERS = frozenset({"x-error-code", "x-error-message", "x-repo-commit", "x-request-id", "x-linked-etag", "x-xet-hash"})
 API_JOURNEYS = ("hub", "listing", "tree")
-QUOTA_WORDS = ("quota exceeded", "over its data quota", "exceeded their data quota", "too many users have viewed or downloaded")
+QUOTA_WORDS = (
+    "quota exceeded",
+    "quota has been exceeded",
+    "exceeded the quota",
+    "download quota",
+    "bandwidth quota",
+    "over its data quota",
+    "exceeded their data quota",
+    "exceeded its lfs budget",
+    "too many users have viewed or downloaded",
+)
 
 
 def _refused(case: Case, faults: tuple[Fault, ...], *statuses: int) -> Iterator[tuple[Fault, Leg, Response]]:
@@ -115,22 +137,9 @@ def _portal(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 
 
 def _redirected_plainly(case: Case, leg: Leg) -> str:
-    """A plain-http leg that follows a redirect away from a plain-http host which answers everything so."""
+    """A plain-http leg of a journey that is sent away to a sign-in page."""
     journey = next((journey for journey in case.journeys or () if leg in journey.legs), None)
-    first = journey.legs[0] if journey and journey.legs else None
-    if (
-        first is None
-        or first.scheme != "http"
-        or not isinstance(first.response, Response)
-        or not first.response.location
-        or journey is None
-        or journey.name not in API_JOURNEYS
-    ):
-        return ""
-    target = urlsplit(first.response.location)
-    other = target.hostname not in (None, first.host) and not target.path.startswith(urlsplit(first.url).path)
-    answered = (leg.body and leg.body.content == "html") or (leg.response and leg.response.content == "html")
-    return first.response.location if other and answered else ""
+    return sign_in_page(journey) if journey else ""
 
 
 def _portal_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -155,7 +164,7 @@ def _blocked(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     def facts(fault: Fault, leg: Leg) -> dict[str, str]:
         return {**_facts(fault, leg), "by": f" ({_filter(leg)})" if _filter(leg) else "", "hosts": ", ".join(hosts_needed(case))}
 
-    return all_in_one("http-blocked-by-filter", pairs, facts)
+    return all_in_one("http-blocked-by-filter", with_same_answers(case, faults, pairs), facts)
 
 
 def _page_of_filter(case: Case, fault: Fault, leg: Leg) -> bool:
@@ -196,7 +205,7 @@ def _legally_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 def _quota(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = [(fault, leg) for step in ("response", "body") for fault, leg in on_legs(case, faults, step, "status", "page") if _says_quota(leg)]
-    return by_subject("http-quota-exceeded", pairs, _facts)
+    return by_subject("http-quota-exceeded", with_same_answers(case, faults, pairs), _facts)
 
 
 def _says_quota(leg: Leg) -> bool:
@@ -284,7 +293,7 @@ def _token_rejected_remedies(finding: Finding, case: Case) -> list[Remedy]:
     return [
         *found,
         Remedy(
-            do=f"Or replace it: create a new token in the hub's settings and store it (it comes from {source} now).",
+            do=f"{'Where a token is needed, replace it' if found else 'Replace it'}: create a new token in the hub's settings and store it (it comes from {source} now).",
             run="hf auth login",
             check="hf auth whoami",
         ),
@@ -295,7 +304,7 @@ def _gated(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = [
         (fault, leg)
         for fault, leg, response in _refused(case, faults, 401, 403)
-        if _header(response, "x-error-code") == "GatedRepo" or _listed_gated(case, leg)
+        if (_header(response, "x-error-code") == "GatedRepo" or _listed_gated(case, leg)) and not _about_token(leg, response)
     ]
     found = all_in_one(
         "http-gated",
@@ -308,6 +317,12 @@ def _gated(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         },
     )
     return [Finding(cause=item.cause, subjects=(_repository(case),), claims=item.claims, facts=item.facts) for item in found]
+
+
+def _about_token(leg: Leg, response: Response) -> bool:
+    """The hub names the token's settings: the account has been let in, this token may not use that."""
+    said = f"{_header(response, 'x-error-message')} {response.first_bytes}".lower()
+    return leg.token_sent and response.status == 403 and any(words in said for words in ("fine-grained", "token settings", "required permission"))
 
 
 def _listed_gated(case: Case, leg: Leg) -> bool:
@@ -478,8 +493,14 @@ def _page(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     return by_subject(
         "http-html-instead-of-file",
         pairs,
-        lambda fault, leg: {**_facts(fault, leg), "content": (leg.body.content if leg.body else "") or "page", "blob": "yes" if "/blob/" in leg.url else ""},
+        lambda fault, leg: {**_facts(fault, leg), "thing": _thing(leg), "blob": "yes" if "/blob/" in leg.url else ""},
     )
+
+
+def _thing(leg: Leg) -> str:
+    """What comes in the file's place."""
+    kinds = {"lfs-pointer": "a git-lfs pointer (three lines of text)", "xml": "an XML answer", "json": "a JSON answer", "text": "a line of text"}
+    return kinds.get(leg.body.content if leg.body else "", "a web page")
 
 
 def _page_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -491,6 +512,16 @@ def _page_remedies(finding: Finding, case: Case) -> list[Remedy]:
                 do="That is the address of the page about the file. The file itself is at:",
                 run=f"curl -sSLO {shlex.quote(url)}",
                 check=f"curl -sSLI {shlex.quote(url)}",
+            )
+        ]
+    if facts["thing"].startswith("a git-lfs"):
+        media = facts["url"].replace("https://raw.githubusercontent.com/", "https://media.githubusercontent.com/media/", 1)
+        media = re.sub(r"^https://github\.com/([^/]+/[^/]+)/raw/", r"https://media.githubusercontent.com/media/\1/", media)
+        return [
+            Remedy(
+                do="The repository keeps this file in git-lfs: take it from where the real bytes are, or clone with git-lfs installed (git lfs pull).",
+                run=f"curl -sSLO {shlex.quote(media)}" if media != facts["url"] else "git lfs pull",
+                check=f"curl -sSL {shlex.quote(media)} | head -c 60",
             )
         ]
     return [
@@ -618,6 +649,8 @@ def _advice(leg: Leg) -> str:
         421: "the request reached the wrong server: a proxy or hosts entry mixes hosts up",
         431: "the headers are too large: a huge cookie or token",
     }
+    if leg.response and "https port" in f"{leg.response.title} {leg.response.first_bytes}".lower().replace("https server", "https port"):
+        return "this port speaks TLS: write https:// in place of http://"
     return advice.get(leg.response.status if leg.response and isinstance(leg.response.status, int) else 0, "what the status says")
 
 
@@ -627,7 +660,7 @@ def _rejected_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 
 def _no_response(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    pairs = list(on_legs(case, faults, "response", "silent", "closed", "reset"))
+    pairs = [(fault, leg) for fault, leg in on_legs(case, faults, "response", "silent", "closed", "reset") if not works(leg, "tls-instead")]
 
     def facts(fault: Fault, leg: Leg) -> dict[str, str]:
         assert isinstance(leg.response, Response)
@@ -660,16 +693,25 @@ def _no_response_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 def _invalid(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = [(fault, leg) for step in ("response", "body") for fault, leg in on_legs(case, faults, step, "invalid", "alert")]
+    pairs += [(fault, leg) for fault, leg in on_legs(case, faults, "response", "closed", "reset") if works(leg, "tls-instead")]
 
     def facts(fault: Fault, leg: Leg) -> dict[str, str]:
         said = leg.response.message if leg.response and leg.response.outcome != "answered" else leg.body.message if leg.body else ""
-        return {"host": leg.host, "port": str(leg.port), "url": leg.url, "said": said or "something that does not parse"}
+        encrypted = "yes" if works(leg, "tls-instead") else ""
+        said = "it ends plain requests and takes up TLS" if encrypted else said or "something that does not parse"
+        return {"host": leg.host, "port": str(leg.port), "url": leg.url, "said": said, "tls": encrypted}
 
     return by_subject("http-invalid-response", pairs, facts)
 
 
 def _invalid_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
+    if facts["tls"]:
+        secure = facts["url"].replace("http://", "https://", 1)
+        where = "HF_ENDPOINT" if case.environment.endpoint else "the URL"
+        return [
+            Remedy(do=f"Port {facts['port']} of {facts['host']} speaks TLS: write https:// in {where}.", check=f"curl -sSI {shlex.quote(secure)}", proof="seen")
+        ]
     return [
         Remedy(
             do=f"Look what listens at {facts['host']}:{facts['port']} (it answered: {facts['said']}): another service, TLS on a plain port (then write https://), or a broken proxy in front of it.",
@@ -804,8 +846,8 @@ CAUSES = (
     Cause(
         id="http-html-instead-of-file",
         owner=("server", "network"),
-        title="{host} sends a web page where a file is due",
-        why="The answer to {url} is a page with status {status}.{page} A client saves it under the file's name, and the loader fails much later.",
+        title="{host} sends {thing} where a file is due",
+        why="The answer to {url} has status {status}.{page} A client saves it under the file's name, and the loader fails much later.",
         recognise=_page,
         remedies=_page_remedies,
         lab="http-html-instead-of-file",

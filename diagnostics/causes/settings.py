@@ -10,7 +10,7 @@ from typing import Any
 
 from diagnostics.case import Case, Cause, ClientUse, Fault, Finding, Leg, Problem, Remedy, Severity, Unseen
 from diagnostics.causes import settings_ca, settings_proxy, settings_target
-from diagnostics.causes.claims import again, journey_of, on_legs
+from diagnostics.causes.claims import again, journey_of, on_legs, sign_in_page
 from diagnostics.causes.settings_common import by_setting, finding_of, quoted, set_variable, simple, unset
 from diagnostics.facts.clients import title
 from diagnostics.facts.hosts import is_known_public
@@ -102,7 +102,10 @@ def _not_a_hub(case: Case, fault: Fault, leg: Leg) -> bool:
     names = {header.name for header in response.headers}
     told = names & {"x-error-code", "x-repo-commit", "x-error-message"}
     strange = response.status in (404, 405, 410, 501) or fault.code in ("page", "not-json", "html", "redirect")
-    return strange and not told
+    if _has_path(case) and response.status == 404 and "x-error-code" not in names:
+        return True
+    # A mirror that answers in JSON speaks the hub's language; a sign-in page of the network stands before every host, this one too.
+    return strange and not told and response.content != "json" and not sign_in_page(journey)
 
 
 def _has_path(case: Case) -> bool:

@@ -284,7 +284,7 @@ def _variable(case: Case) -> str:
 
 def _intercepted(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     """A private authority signs for a host that has a public certificate, or for several unrelated hosts; or an inspection product signs."""
-    seen = [(fault, leg, handshake) for fault, leg, handshake in _untrusted(case, faults) if handshake.chain]
+    seen = list(_untrusted(case, faults))
     pairs = [(fault, leg) for fault, leg, handshake in seen if _product(handshake) or hosts.is_known_public(leg.host) or _signs_elsewhere(handshake, leg, seen)]
     return all_in_one(
         "tls-intercepted",
@@ -318,6 +318,8 @@ def _domain(host: str) -> str:
 def _signer(leg: Leg) -> str:
     assert isinstance(leg.handshake, Handshake)
     product = _product(leg.handshake)
+    if not leg.handshake.chain:
+        return "somebody else (the certificates could not be read a second time)"
     return f"“{_issuer(leg.handshake)}”" + (f" ({product})" if product and product.lower() not in _issuer(leg.handshake).lower() else "")
 
 
@@ -637,7 +639,12 @@ def _cut(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     def facts(fault: Fault, leg: Leg) -> dict[str, str]:
         assert isinstance(leg.handshake, Handshake)
         alert = leg.handshake.alert if leg.handshake.alert_sent_by == "server" else ""
-        return {**_facts(case, leg), "how": how[fault.code] + (f" ({alert})" if alert else ""), "told": _told(leg, alert), "old": "yes" if works(leg, "tls-1.2") else ""}
+        return {
+            **_facts(case, leg),
+            "how": how[fault.code] + (f" ({alert})" if alert else ""),
+            "told": _told(leg, alert),
+            "old": "yes" if works(leg, "tls-1.2") else "",
+        }
 
     return by_subject("tls-handshake-cut", pairs, facts)
 
@@ -662,10 +669,16 @@ def _cut_remedies(finding: Finding, case: Case) -> list[Remedy]:
             Remedy(do="Until that box is renewed, let OpenSSL offer TLS 1.2 only.", run=lines, check=again(case), proof="seen"),
             Remedy(do=f"Tell your network's admin that a device on the way to {host}:{port} drops TLS 1.3 or long ClientHellos.", check=check),
         ]
-    mtu = " If it hangs only through a VPN or tunnel, try a smaller MTU (ip link set dev INTERFACE mtu 1400)." if finding.facts["how"].startswith("left") else ""
+    mtu = (
+        " If it hangs only through a VPN or tunnel, try a smaller MTU (ip link set dev INTERFACE mtu 1400)." if finding.facts["how"].startswith("left") else ""
+    )
     ask = f"Ask your network's admin to allow {host}:{port}, or try another network.{mtu}"
     if finding.facts["alert"]:
-        return [Remedy(do=f"Check the spelling of {host} and that it still serves this; if it works from elsewhere, a filter here ends TLS to it. {ask}", check=check)]
+        return [
+            Remedy(
+                do=f"Check the spelling of {host} and that it still serves this; if it works from elsewhere, a filter here ends TLS to it. {ask}", check=check
+            )
+        ]
     return [Remedy(do=f"A filter on the way ends TLS to {host} after the first message. {ask}", check=check)]
 
 

@@ -45,6 +45,8 @@ ALL_SECONDS = 6.0
 FETCH_SECONDS = 2.0
 OTHER_SCHEME_SECONDS = 1.5
 MOST_PROXIES = 4
+NOWHERE = "/pytest-diagnostics-asks-who-answers"  # no host has that; what redirects it redirects everything
+PERMANENT = frozenset({301, 308})  # what a host says of itself; a portal lasts only until somebody signs in
 Question = Callable[[], Counterfactual]
 
 
@@ -65,6 +67,8 @@ def _questions(leg: Leg, arrival: Arrival, stop: Stop, means: Means) -> dict[str
         found |= _other_routes(leg, means)
     found |= _about_addresses(leg, means)
     found |= {name: functools.partial(_spoken_to_as, name, scheme, leg, means) for name, scheme in _other_ways_to_speak(leg)}
+    if isinstance(leg.connection, Connection) and not leg.connection.address and leg.scheme == "https" and leg.route.kind == "direct":
+        found["plain-http"] = functools.partial(_plain_http, leg, means)
     if isinstance(leg.tunnel, Tunnel) and leg.tunnel.outcome in ("silent", "closed", "reset"):
         found["proxy-alive"] = functools.partial(_proxy_alive, leg, means)
     if isinstance(leg.handshake, Handshake) and arrival.dial:
@@ -328,9 +332,9 @@ def _says_nothing(dial: tls.Dial, means: Means) -> Counterfactual:
 
 
 def _plain_http(leg: Leg, means: Means) -> Counterfactual:
-    """What plain http on port 80 of the same host says: a captive portal redirects everything to its own page."""
+    """What plain http on port 80 of the same host says: a captive portal redirects everything to its own page, also what no host has."""
     stop = Stop(
-        url=f"http://{_bracketed(leg.host)}/",
+        url=f"http://{_bracketed(leg.host)}{NOWHERE}",
         method="GET",
         sample=http_probe.Sample(most_bytes=8192, seconds=1.0),
         with_token=False,
@@ -340,9 +344,15 @@ def _plain_http(leg: Leg, means: Means) -> Counterfactual:
     response = arrived.leg.response
     if not isinstance(response, Response) or not isinstance(response.status, int):
         return Counterfactual(question="plain-http", works=False, detail="no answer")
-    foreign = response.location and urlsplit(response.location).hostname not in (None, leg.host)
+    foreign = response.status not in PERMANENT and _foreign(response.location, leg.host)
     detail = f"{response.status}" + (f" to {response.location}" if response.location else "") + (f" “{response.title}”" if response.title else "")
     return Counterfactual(question="plain-http", works=not foreign and response.status != 511, detail=detail)
+
+
+def _foreign(location: str, host: str) -> bool:
+    """Whether a redirect leads away from a host and its relatives (www.HOST, HOST's own domain)."""
+    other = urlsplit(location).hostname if location else None
+    return other not in (None, host) and (other or "").split(".")[-2:] != host.split(".")[-2:]
 
 
 def _hurried(means: Means, seconds: float) -> Means:
@@ -361,6 +371,7 @@ def _about_response(leg: Leg, response: Response, arrival: Arrival, stop: Stop, 
     found: dict[str, Question] = {}
     if response.outcome in ("reset", "closed") and leg.scheme == "http" and leg.route.kind == "direct" and arrival.dial:
         found["says-nothing"] = functools.partial(_says_nothing, arrival.dial, means)
+        found["tls-instead"] = functools.partial(_tls_instead, arrival.dial, leg, means)
     if response.status in (401, 403, 404) and leg.token_sent:
         found["without-token"] = functools.partial(_without_token, stop, means)
         found["whoami"] = functools.partial(_whoami, leg, means)
@@ -368,6 +379,12 @@ def _about_response(leg: Leg, response: Response, arrival: Arrival, stop: Stop, 
     if odd and leg.route.kind == "direct" and leg.scheme == "https":
         found["plain-http"] = functools.partial(_plain_http, leg, means)
     return found
+
+
+def _tls_instead(dial: tls.Dial, leg: Leg, means: Means) -> Counterfactual:
+    """Whether what cuts plain requests takes up TLS: http:// was written for a port of https."""
+    works = tls.speaks_tls(dial, leg.host, means.deadline, means.sockets)
+    return Counterfactual(question="tls-instead", works=works, detail="TLS on the same port")
 
 
 def _without_token(stop: Stop, means: Means) -> Counterfactual:

@@ -20,7 +20,7 @@ from diagnostics.redact import path as shown_path
 from diagnostics.redact import plain
 
 HANDSHAKE_SECONDS = 8.0
-VERDICT_SECONDS = 3.0
+VERDICT_SECONDS = 4.0
 _ALERT, _HANDSHAKE = 21, 22  # content types, RFC 8446 §5.1
 _CERTIFICATE_REQUEST = 13
 _NOT_TLS = {
@@ -270,6 +270,14 @@ def _speaks(dial: Dial, host: str, version: ssl.TLSVersion, deadline: Deadline, 
 def works_without_name(dial: Dial, deadline: Deadline, sockets: OpenSockets) -> bool:
     """Whether a handshake that names no host (no SNI, RFC 6066 §3) gets further: then something filters by name."""
     channel = _open(dial, "", unverified_context(), deadline, sockets)
+    if channel is not None:
+        sockets.discard(channel)
+    return channel is not None
+
+
+def speaks_tls(dial: Dial, host: str, deadline: Deadline, sockets: OpenSockets) -> bool:
+    """Whether a handshake comes about at all, whoever it is with."""
+    channel = _open(dial, host, unverified_context(), deadline, sockets)
     if channel is not None:
         sockets.discard(channel)
     return channel is not None

@@ -373,7 +373,26 @@ def html_from_hub(stage: Stage) -> None:
 @world("http-html-instead-of-file-consent", needs="namespace", cause="http-html-instead-of-file", twin="healthy-internet")
 def html_consent(stage: Namespace) -> None:
     """Google Drive's page about large files it cannot scan."""
-    by_url(stage, saying(page("Google Drive - Virus scan warning", "Google Drive can't scan this file for viruses.")), "/uc?id=1abc&export=download", "drive.google.com")
+    by_url(
+        stage,
+        saying(page("Google Drive - Virus scan warning", "Google Drive can't scan this file for viruses.")),
+        "/uc?id=1abc&export=download",
+        "drive.google.com",
+    )
+
+
+@world("http-html-instead-of-file-pointer", needs="namespace", cause="http-html-instead-of-file", twin="healthy-internet")
+def pointer_instead(stage: Namespace) -> None:
+    """GitHub's raw host serves the git-lfs pointer in place of the file."""
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'ab' * 32}\nsize 438000000\n"
+    answer = text(pointer, headers=(("X-GitHub-Request-Id", "LAB"),))
+    by_url(stage, saying(answer), "/org/repo/main/model.pt", "raw.githubusercontent.com")
+
+
+@world("http-html-instead-of-file-json", cause="http-html-instead-of-file")
+def json_instead(stage: Stage) -> None:
+    """An API's complaint with status 200 where weights are due."""
+    by_url(stage, saying(text('{"error": "please sign in"}', content_type="application/json")))
 
 
 # --- how much -----------------------------------------------------------------------------------------------------------------
@@ -388,7 +407,13 @@ def rate_limited(stage: Stage) -> None:
 @world("http-rate-limited-fields", cause="http-rate-limited")
 def rate_limited_fields(stage: Stage) -> None:
     """429 with the hub's RateLimit field, for files only."""
-    hub_but(stage, hubs.of_files, hubs.refusal(429, "", "Too many requests").with_headers(("RateLimit", '"resolvers";r=0;t=55'), ("RateLimit-Policy", '"fixed window";"resolvers";q=3000;w=300')))
+    hub_but(
+        stage,
+        hubs.of_files,
+        hubs.refusal(429, "", "Too many requests").with_headers(
+            ("RateLimit", '"resolvers";r=0;t=55'), ("RateLimit-Policy", '"fixed window";"resolvers";q=3000;w=300')
+        ),
+    )
 
 
 @world("http-rate-limited-bare", cause="http-rate-limited")
@@ -573,6 +598,12 @@ def invalid_tls(stage: Stage) -> None:
     """http:// to a port that speaks TLS."""
     base = stage.web(FILES, saying(file(weights())), leaf=tls.public_authority().issue("127.0.0.1"))
     stage.spec = base.replace("https://", "http://") + "/model.bin"
+
+
+@world("http-request-rejected-tls-port", cause="http-request-rejected")
+def rejected_tls_port(stage: Stage) -> None:
+    """nginx: http:// was sent to its port of https."""
+    by_url(stage, saying(page("400 The plain HTTP request was sent to HTTPS port", status=400)))
 
 
 @world("http-range-unsupported", severity="warning", twin="healthy-http-big")
