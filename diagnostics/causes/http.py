@@ -172,7 +172,7 @@ def _page_of_filter(case: Case, fault: Fault, leg: Leg) -> bool:
         return False
     if _filter(leg):
         return True
-    known = hosts.is_known_public(leg.host)
+    known = hosts.is_known_public(leg.host) and not (leg.body and leg.body.content in ("json", "xml", "lfs-pointer"))
     return known and fault.code in ("page", "page-head") and by_something_between(case, leg)
 
 

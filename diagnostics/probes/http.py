@@ -30,6 +30,7 @@ SAMPLE_SECONDS = 3.0
 PIECE = 1 << 16
 BodyOutcome = Literal["complete", "sampled", "truncated", "stalled", "reset", "invalid"]
 _TITLE = re.compile(rb"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
+_JSON = re.compile(rb'\{\s*["}]|\[\s*(?:[\[{"\]\-0-9]|true|false|null)')  # RFC 8259 §2: how an object or array goes on; "[PAD]" is a vocabulary
 _HEADING = re.compile(rb"<h1[^>]*>(.*?)</h1", re.IGNORECASE | re.DOTALL)
 
 
@@ -245,7 +246,7 @@ def content_kind(head: bytes) -> str:
         return "lfs-pointer"
     if head.startswith(b"\x1f\x8b"):
         return "gzip"
-    if text[:1] in (b"{", b"["):
+    if _JSON.match(text):
         return "json"
     return "text" if all(byte >= 32 or byte in b"\t\r\n\f" for byte in head[:512]) else "binary"
 
