@@ -486,6 +486,74 @@ class Disk:
     needed_why: str = ""
     symlinks: bool | Unseen = NOT_ASKED
     message: str = ""
+    needed_files: int | Unseen = NOT_ASKED  # files still to be made there
+    largest_bytes: int | Unseen = NOT_ASKED  # of one file still to be written, or to be read
+    largest_path: str = ""
+    file_limit_bytes: int | Unseen = ABSENT  # the largest file that may be written: the file system's, or ulimit -f
+    file_limit_by: str = ""
+    longest_name: int | Unseen = NOT_ASKED  # bytes of the longest name and path that the client will make
+    longest_path: int | Unseen = NOT_ASKED
+    name_limit: int | Unseen = ABSENT
+    path_limit: int | Unseen = ABSENT
+    locks: bool | Unseen = NOT_ASKED  # flock(2) on a file there
+    lock_errno: int = 0
+    mappable: bool | Unseen = NOT_ASKED  # mmap(2) of a file there
+    noexec: bool | Unseen = NOT_ASKED  # compiled code may not be mapped from there
+    remote: bool = False  # a network file system
+
+
+@record
+class ProcessLimit:
+    """One ceiling on processes and threads. ``used`` is what counts against it now."""
+
+    source: str  # "RLIMIT_NPROC", "cgroup v2 /a pids.max"
+    limit: int
+    used: int | Unseen = ABSENT
+
+
+@record
+class Limits:
+    """What this process may open and start; a process it starts inherits it."""
+
+    open_files: int | Unseen = ABSENT  # the soft limit; no limit is ``ABSENT``
+    open_files_hard: int | Unseen = ABSENT
+    open_files_needed: int | Unseen = NOT_ASKED
+    open_files_why: str = ""
+    processes: tuple[ProcessLimit, ...] = ()
+    processes_needed: int | Unseen = NOT_ASKED
+    processes_why: str = ""
+    starts_threads: bool | Unseen = NOT_ASKED  # one was started and ended
+
+
+@record
+class Lock:
+    """A lock file of this repository's downloads that somebody holds (``.locks/…/<etag>.lock``)."""
+
+    path: str
+    file: str = ""  # of the target that it guards, where that is known
+    kind: Literal["flock", "soft"] = "flock"  # soft: its mere existence locks
+    pid: int | Unseen = ABSENT
+    command: str = ""
+    alive: bool | Unseen = ABSENT
+    idle_seconds: float | Unseen = ABSENT  # since the download it guards last grew; ABSENT where no part of it lies here
+
+
+@record
+class Stale:
+    """Something that the cache remembers and that is no longer so."""
+
+    path: str
+    code: Literal["ref", "no-exist", "tree"]
+    detail: str
+
+
+@record
+class CacheState:
+    """What the hub's cache keeps beside the files: locks, and what it remembers."""
+
+    path: str
+    locks: tuple[Lock, ...] = ()
+    stale: tuple[Stale, ...] = ()
 
 
 @record
@@ -510,6 +578,16 @@ class Memory:
     needed_why: str = ""
     message: str = ""
     accelerators: tuple[str, ...] = ()  # device files of them: weights may go straight there, past this memory
+    resident_bytes: int | Unseen = NOT_ASKED  # the weights as they are used: all of it in memory, though mapped files may be dropped and read again
+    mapped_bytes: int | Unseen = NOT_ASKED  # address space that the load takes
+    private_bytes: int | Unseen = NOT_ASKED  # of it what the kernel must promise memory for (private writable mappings)
+    largest_mapping_bytes: int | Unseen = NOT_ASKED  # of one file
+    overcommit: int | Unseen = ABSENT  # vm.overcommit_memory
+    commit_limit_bytes: int | Unseen = ABSENT
+    committed_bytes: int | Unseen = ABSENT
+    holders: tuple[str, ...] = ()  # processes that hold most: "1.2 GB python (pid 7)"
+    shm_total_bytes: int | Unseen = ABSENT  # /dev/shm
+    shm_free_bytes: int | Unseen = ABSENT
 
 
 @record
@@ -526,6 +604,7 @@ class Requirement:
     origin: str = ""
     message: str = ""
     required: bool = True
+    elsewhere: str = ""  # where else on this machine it is installed
 
 
 @record
@@ -537,12 +616,118 @@ class Conflict:
 
 
 @record
+class ImportTrial:
+    """One package imported in a child process of the interpreter that will load."""
+
+    package: str
+    module: str
+    outcome: Literal["imported", "failed", "crashed", "unfinished"]
+    error: str = ""  # type of the exception that ended it
+    message: str = ""
+    missing: str = ""  # the module that ModuleNotFoundError names
+    signal: int = 0
+    origin: str = ""  # where it was found
+    doubt: str = ""  # why metadata made us doubt it
+    seconds: float = 0.0
+
+
+@record
+class Shadow:
+    """A file or folder of the person's own that an import would take for a package."""
+
+    module: str
+    path: str
+    package: str  # the distribution that is hidden
+    where: str  # "the working folder", "PYTHONPATH"
+
+
+@record
+class Architecture:
+    """What config.json asks of transformers, and whether the installed one knows it (read from its registry, not imported)."""
+
+    model_type: str
+    library: str = "transformers"
+    version: str = ""
+    known: bool | Unseen = ABSENT
+    nearest: str = ""
+    since: str = ""  # the version that wrote the model (config's transformers_version): a hint
+    remote_code: tuple[str, ...] = ()  # classes of auto_map
+    remote_only: bool = False  # no class of the library itself would do
+
+
+@record
+class Quantization:
+    """What quantization_config asks for."""
+
+    method: str
+    packages: tuple[str, ...] = ()
+    accelerator: bool = False  # it runs on an accelerator only
+    capability: str = ""  # the least of it
+
+
+@record
+class TorchBuild:
+    """The installed torch as its own torch/version.py says (read, not imported)."""
+
+    version: str
+    cuda: str = ""  # CUDA it is built for; "" for none
+    hip: str = ""
+    architectures: tuple[str, ...] = ()  # "sm_80" …: kernels it has, by the table of facts
+
+
+@record
 class Packages:
     python: str
     judged: bool  # False where that interpreter has no loader at all
     requirements: tuple[Requirement, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     duplicates: tuple[str, ...] = ()
+    message: str = ""
+    imports: tuple[ImportTrial, ...] = ()
+    shadows: tuple[Shadow, ...] = ()
+    foreign_paths: tuple[str, ...] = ()  # of PYTHONPATH: another Python's packages
+    architecture: Architecture | Unseen = NOT_ASKED
+    quantization: Quantization | Unseen = NOT_ASKED
+    torch: TorchBuild | Unseen = NOT_ASKED
+    pickled: tuple[PickledGlobals, ...] = ()
+
+
+@record
+class PickledGlobals:
+    """What a pickled checkpoint names that torch.load refuses by default (opcodes read, nothing executed)."""
+
+    path: str
+    refused: tuple[str, ...]
+
+
+@record
+class Accelerator:
+    """One accelerator that the driver knows."""
+
+    name: str
+    kind: Literal["nvidia", "amd", "apple", "intel", "other"] = "nvidia"
+    index: int = 0
+    total_bytes: int | Unseen = ABSENT
+    free_bytes: int | Unseen = ABSENT
+    capability: str = ""  # "8.6"
+    uuid: str = ""
+    holders: tuple[str, ...] = ()  # processes with memory on it
+    mig: bool = False
+    visible: bool = True  # CUDA_VISIBLE_DEVICES and the like let it through
+
+
+@record
+class Accelerators:
+    """What there is to compute on, without importing a framework."""
+
+    source: Literal["nvml", "nvidia-smi", "device files", "none"]
+    devices: tuple[Accelerator, ...] = ()
+    driver: str = ""
+    cuda: str = ""  # the newest CUDA that this driver runs
+    files: tuple[str, ...] = ()  # device files
+    unreadable: tuple[str, ...] = ()  # of them, those this user may not open
+    hidden_by: str = ""  # "CUDA_VISIBLE_DEVICES=-1"
+    wanted: str = ""  # why this target asks for one; "" where it does not
     message: str = ""
 
 
@@ -636,6 +821,9 @@ class Case:
     listing: Listing | Unseen = NOT_ASKED
     disks: tuple[Disk, ...] | Unseen = NOT_ASKED
     memory: Memory | Unseen = NOT_ASKED
+    limits: Limits | Unseen = NOT_ASKED
+    cache_state: CacheState | Unseen = NOT_ASKED
+    accelerators: Accelerators | Unseen = NOT_ASKED
     packages: Packages | Unseen = NOT_ASKED
     files: Files | Unseen = NOT_ASKED
     digests: Digests | Unseen = NOT_ASKED

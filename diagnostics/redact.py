@@ -164,14 +164,14 @@ def _hide_userinfo(match: re.Match[str]) -> str:
     return f"{HIDDEN}@{host}" if at and ":" in userinfo and re.match(r"[\w\[.-]", host) else word
 
 
-def path(value: str | os.PathLike[str]) -> str:
+def path(value: str | os.PathLike[str], limit: int = 1000) -> str:
     """A path with the home folder as ``~``."""
     text, home = _TOKENS.sub(HIDDEN, os.fspath(value)), os.path.expanduser("~")
     if "://" in text:
         return url(text)  # an address where a path is meant
     if home not in ("/", "~", "") and (text == home or text.startswith(home.rstrip("/\\") + os.sep)):
         text = "~" + text[len(home.rstrip("/\\")) :]
-    return plain(text, 1000)
+    return plain(text, limit)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from diagnostics.case import Case, Cause, Disk, Fault, Finding, Platform, Remedy, Unseen
 from diagnostics.causes.claims import again
-from diagnostics.causes.files_words import found, of_step, seen, shell_path
+from diagnostics.causes.files_words import download, found, named, of_step, seen, shell_path
 from diagnostics.causes.settings_common import set_variable
 
 
@@ -21,7 +21,7 @@ def _facts(case: Case, fault: Fault) -> dict[str, str]:
     line = seen(fault, "free for this user")
     return {
         "path": fault.subject.name,
-        "role": "the cache" if disk is None or "cache" in disk.roles else "the folder for temporary files" if "temp" in disk.roles else "the folder",
+        "role": _role(disk),
         "mount": disk.mount if disk and disk.mount else "its file system",
         "kind": disk.kind if disk and disk.kind else "unknown",
         "free": line.seen,
@@ -31,27 +31,68 @@ def _facts(case: Case, fault: Fault) -> dict[str, str]:
         "denied_mode": disk.denied_mode if disk else "",
         "user": platform.user if isinstance(platform, Platform) and platform.user else "this user",
         "elsewhere": next((item.path for item in case.disks or () if "elsewhere" in item.roles), ""),
+        "inodes": seen(fault, "free inodes").seen,
+        "file": seen(fault, "largest file").seen,
+        "file_size": seen(fault, "largest file allowed").expected,
+        "allowed": seen(fault, "largest file allowed").seen.partition(" (")[0],
+        "limited_by": disk.file_limit_by if disk else "",
+        "length": next((item.seen for item in fault.evidence if item.fact.startswith("longest ")), ""),
+        "length_allowed": next((item.expected for item in fault.evidence if item.fact.startswith("longest ")), "what the system allows"),
+        "what": next((item.fact.removeprefix("longest ") for item in fault.evidence if item.fact.startswith("longest ")), "path"),
     }
 
 
+def _noexec(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    """The mount option, and every import that failed where it holds."""
+    own = of_step(faults, "disk", "noexec")
+    failed = [fault for fault in of_step(faults, "packages", "import") if "Operation not permitted" in seen(fault, "import").seen]
+    return found("disk-noexec", [*own, *failed], _merged(case, own)) if own else []
+
+
+def _role(disk: Disk | None) -> str:
+    if disk is None or "cache" in disk.roles:
+        return "the cache"
+    return next(
+        (text for role, text in (("temp", "the folder for temporary files"), ("xet", "the folder that the transfer writes to")) if role in disk.roles),
+        "the folder",
+    )
+
+
 def _by_code(cause: str, *codes: str, temporary: bool | None = None) -> Callable[[Case, tuple[Fault, ...]], list[Finding]]:
+    """One finding a folder."""
+
     def recognise(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         own = [fault for fault in of_step(faults, "disk", *codes) if temporary is None or _is_temporary(case, fault) == temporary]
-        return [finding for fault in own for finding in found(cause, [fault], _facts(case, fault))]
+        groups = {subject: [fault for fault in own if fault.subject == subject] for subject in dict.fromkeys(fault.subject for fault in own)}
+        return [finding for members in groups.values() for finding in found(cause, members, _merged(case, members))]
 
     return recognise
 
 
+def _merged(case: Case, faults: list[Fault]) -> dict[str, str]:
+    """The facts of several faults on one folder: of each what the first has that knows it."""
+    every = [_facts(case, fault) for fault in faults]
+    return {key: next((facts[key] for facts in every if facts[key]), "") for key in every[0]}
+
+
+def _stale(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    """What the cache remembers wrongly, all of it at once."""
+    own = of_step(faults, "cache", "stale")
+    kinds = {item.fact for fault in own for item in fault.evidence}
+    what = "refs name a commit that is not here" if "ref" in kinds else "it says of files the hub has that the hub has them not"
+    return found("cache-metadata-stale", own, {"paths": named(fault.subject for fault in own), "what": what, "detail": own[0].evidence[0].seen}) if own else []
+
+
 def _is_temporary(case: Case, fault: Fault) -> bool:
     disk = _disk(case, fault)
-    return disk is not None and "temp" in disk.roles and "cache" not in disk.roles
+    return disk is not None and bool({"temp", "xet"} & set(disk.roles)) and "cache" not in disk.roles
 
 
 def _inodes(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     """No inodes; a write that found no room on the same folder is the same thing."""
     own = of_step(faults, "disk", "inodes")
     full = [fault for fault in of_step(faults, "disk", "full") if any(fault.subject == other.subject for other in own)]
-    return found("disk-inodes-exhausted", [*own, *full], _facts(case, own[0])) if own else []
+    return found("disk-inodes-exhausted", [*own, *full], _merged(case, own)) if own else []
 
 
 def _space(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
@@ -59,7 +100,7 @@ def _space(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     own = [fault for fault in of_step(faults, "disk", "space", "full") if not _is_temporary(case, fault)]
     if not own:
         return []
-    facts = _facts(case, next((fault for fault in own if fault.code == "space"), own[0]))
+    facts = _merged(case, sorted(own, key=lambda fault: fault.code != "space"))
     return found("disk-space-insufficient", own, facts | {"free": facts["free"] or "nothing", "needed": facts["needed"] or "the download"})
 
 
@@ -143,6 +184,60 @@ def _denied_remedies(finding: Finding, case: Case) -> list[Remedy]:
     return [own, _move(finding, case)] if facts["role"] != "the folder for temporary files" else [*_temp_remedies(finding, case)]
 
 
+def _file_size_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    facts = finding.facts
+    if facts["limited_by"] != "ulimit -f":
+        return [_move(finding, case)]
+    lift = Remedy(
+        do="Lift the limit in the shell that starts the download (a hard limit: in /etc/security/limits.conf or the batch system's settings, by its admin).",
+        run="ulimit -f unlimited",
+        check="ulimit -f",
+    )
+    return [lift]
+
+
+def _length_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    short = Remedy(do="Keep the cache in a folder with a shorter path.", run=set_variable(case, "HF_HOME", "~/hf"), check=again(case))
+    windows = Remedy(
+        do="Or let Windows have long paths (as administrator, then restart).",
+        run="New-ItemProperty -Path HKLM:\\SYSTEM\\CurrentControlSet\\Control\\FileSystem -Name LongPathsEnabled -Value 1 -PropertyType DWORD -Force",
+        check=again(case),
+    )
+    return [short, windows] if case.environment.shell in ("powershell", "cmd") else [short]
+
+
+def _mapping_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    facts = finding.facts
+    if facts["role"] == "the cache":
+        return [_move(finding, case)]
+    source = shell_path(facts["path"])
+    copy = Remedy(
+        do=f"Copy the model onto a local disk and load it from there ({facts['kind']} at {facts['mount']} cannot map files).",
+        run=f"cp -r {source} ~/model-copy",
+        check=f"{again(case)}",
+    )
+    return [copy]
+
+
+def _noexec_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    facts = finding.facts
+    mount = shell_path(_existing(facts))
+    return [
+        Remedy(
+            do="Make the environment on a file system that allows code, and install the packages there.",
+            run="python -m venv ~/venv && ~/venv/bin/python -m pip install transformers torch",
+            check="findmnt -T ~/venv",
+        ),
+        Remedy(do=f"Or have {facts['mount']} mounted with exec, by the admin of this machine.", run=f"sudo mount -o remount,exec {mount}", check=again(case)),
+    ]
+
+
+def _stale_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    paths = " ".join(shell_path(subject.name) for subject in finding.subjects[:10])
+    again_ = Remedy(do="Then fetch the model once more; what is here already is not fetched again.", run=download(case), check=again(case))
+    return [Remedy(do="Remove just these entries; the client writes them anew.", run=f"rm {paths}", check=again(case)), again_]
+
+
 def _link_remedies(finding: Finding, case: Case) -> list[Remedy]:
     return [
         Remedy(
@@ -171,6 +266,24 @@ CAUSES: tuple[Cause, ...] = (
         recognise=_by_code("cache-not-writable", "denied"),
         remedies=_denied_remedies,
         lab="cache-not-writable",
+    ),
+    Cause(
+        id="path-too-long",
+        owner=("machine",),
+        title="The paths that the client makes in {path} are too long: a {what} of {length}, {length_allowed} are allowed",
+        why="The cache keeps files under their digests, some 150 characters below its own folder; the system refuses the path and says “file name too long”.",
+        recognise=_by_code("path-too-long", "path-length"),
+        remedies=_length_remedies,
+        lab="path-too-long",
+    ),
+    Cause(
+        id="file-size-limited",
+        owner=("machine",),
+        title="{file} has {file_size}, and {limited_by} allows files of {allowed} at most in {path}",
+        why="The download ends with “file too large” when it reaches the limit.",
+        recognise=_by_code("file-size-limited", "file-size"),
+        remedies=_file_size_remedies,
+        lab="file-size-limited",
     ),
     Cause(
         id="disk-quota-exceeded",
@@ -207,6 +320,33 @@ CAUSES: tuple[Cause, ...] = (
         recognise=_space,
         remedies=_space_remedies,
         lab="disk-space-insufficient",
+    ),
+    Cause(
+        id="disk-noexec",
+        owner=("machine",),
+        title="{mount} refuses code (noexec), and the compiled packages in {path} lie on it",
+        why="The import of torch, tokenizers or safetensors ends with “failed to map segment from shared object: Operation not permitted”.",
+        recognise=_noexec,
+        remedies=_noexec_remedies,
+        lab="disk-noexec",
+    ),
+    Cause(
+        id="mmap-unsupported",
+        owner=("machine",),
+        title="Files in {path} cannot be mapped into memory ({kind} at {mount})",
+        why="safetensors maps its files and fails there with “No such device”.",
+        recognise=_by_code("mmap-unsupported", "mapping"),
+        remedies=_mapping_remedies,
+        lab=Unseen("unsupported", "no file system of this kernel refuses to map; a hand-made Case stands in"),
+    ),
+    Cause(
+        id="cache-metadata-stale",
+        owner=("you",),
+        title="The cache remembers what is no longer so: {what}",
+        why="The client believes its cache and does not look further: {paths} ({detail}).",
+        recognise=_stale,
+        remedies=_stale_remedies,
+        lab="cache-metadata-stale",
     ),
     Cause(
         id="cache-symlinks-unsupported",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from diagnostics.case import Case, Cause, Fault, Finding, Platform, Remedy
+from diagnostics.case import Case, Cause, Fault, Finding, Platform, Remedy, Unseen
 from diagnostics.causes.claims import again
 from diagnostics.causes.files_words import found, of_step, seen
 
@@ -24,7 +24,18 @@ def _facts(case: Case, fault: Fault) -> dict[str, str]:
         "host": seen(fault, "memory").seen or "more",
         "kills": seen(fault, "processes killed for memory so far").seen,
         "container": platform.container if isinstance(platform, Platform) else "",
+        "consequence": _consequence(fault),
+        "holders": "; ".join(item.seen for item in fault.evidence if item.fact == "held by"),
     }
+
+
+def _consequence(fault: Fault) -> str:
+    """How it ends: killed, or mapped and slow."""
+    if crawls := seen(fault, "what happens").seen:
+        return f"The load may still succeed, but then {crawls}: every use of the model crawls, and anything that copies it is killed"
+    if fault.code == "cgroup":
+        return "Beyond its limit the kernel kills the process (“Killed”, exit status 137), without a traceback"
+    return "The load would end with “Killed” (exit status 137) or a memory error"
 
 
 def _by_kind(cause: str, kind: str, *under: str) -> Recognise:
@@ -44,6 +55,13 @@ def _limited(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     return _by_kind("memory-limited-by-container", "cgroup")(case, faults)
 
 
+def _address_space(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    """The limit, and the imports that found no memory under it."""
+    own = of_step(faults, "memory", "rlimit")
+    failed = [fault for fault in of_step(faults, "packages", "import") if re.search(r"MemoryError|annot allocate memory|bad_alloc", seen(fault, "import").seen)]
+    return found("address-space-limited", [*own, *failed], _facts(case, own[0])) if own else []
+
+
 def _smaller(finding: Finding, case: Case) -> Remedy:
     return Remedy(
         do='Or load it smaller or elsewhere: a quantised variant, half precision (dtype=torch.bfloat16, which helps where the file holds float32), device_map="auto" onto an accelerator or, with accelerate, offloaded to disk.',
@@ -53,8 +71,9 @@ def _smaller(finding: Finding, case: Case) -> Remedy:
 
 def _insufficient_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
+    held = f" Most is held by {facts['holders']}." if facts["holders"] else ""
     end = Remedy(
-        do=f"See what holds the memory and end what is not needed, or take a machine with more: {facts['needed']} are needed, {facts['available']} can be had.",
+        do=f"See what holds the memory and end what is not needed, or take a machine with more: {facts['needed']} are needed, {facts['available']} can be had.{held}",
         run="ps -eo pid,user,rss,comm --sort=-rss | head",
         check="free -h",
     )
@@ -100,13 +119,93 @@ def _address_remedies(finding: Finding, case: Case) -> list[Remedy]:
     ]
 
 
+def _promised(cause: str, code: str) -> Recognise:
+    def recognise(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+        own = of_step(faults, "memory", code)
+        if not own:
+            return []
+        line = seen(own[0], "can be promised")
+        facts = _facts(case, own[0]) | {"available": line.seen, "needed": re.sub(r"^at least | \(.*", "", line.expected)}
+        return found(cause, own, facts | {"why_needed": re.sub(r"^[^(]*\(|\)$", "", line.expected)})
+
+    return recognise
+
+
+def _overcommit_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    return [
+        Remedy(
+            do="Let the kernel promise more than it has (its default), by the admin of this machine.",
+            run="sudo sysctl vm.overcommit_memory=0",
+            check="cat /proc/sys/vm/overcommit_memory",
+        ),
+        Remedy(
+            do="Or add swap, which counts towards what may be promised.",
+            run="sudo fallocate -l 32G /swapfile && sudo chmod 600 /swapfile && sudo mkswap /swapfile && sudo swapon /swapfile",
+            check="grep -i commit /proc/meminfo",
+        ),
+    ]
+
+
+def _pagefile_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    return [
+        Remedy(
+            do=f"Let Windows manage the page file's size, or set it larger (System, Advanced, Performance, Virtual memory) by at least {finding.facts['needed']}; then restart.",
+            run="systempropertiesperformance.exe",
+            check=again(case),
+        ),
+        _smaller(finding, case),
+    ]
+
+
+def _shared(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    own = of_step(faults, "memory", "shm")
+    return found("shared-memory-too-small", own, _facts(case, own[0]) | {"free": seen(own[0], "free").seen, "size": seen(own[0], "size").seen}) if own else []
+
+
+def _shared_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    ways = {
+        "docker": Remedy(do="Start the container with more shared memory.", run="docker run --shm-size 8g …", check="df -h /dev/shm"),
+        "podman": Remedy(do="Start the container with more shared memory.", run="podman run --shm-size 8g …", check="df -h /dev/shm"),
+        "kubernetes": Remedy(
+            do="Mount an emptyDir with medium: Memory at /dev/shm in the pod's manifest (and count it in resources.limits.memory).",
+            run="kubectl explain pod.spec.volumes.emptyDir.medium",
+            check="df -h /dev/shm",
+        ),
+    }
+    larger = Remedy(do="Make it larger, by the admin of this machine.", run="sudo mount -o remount,size=8g /dev/shm", check="df -h /dev/shm")
+    clean = Remedy(do="Or remove what dead processes left there, or do without workers (num_workers=0).", run="ls -l /dev/shm", check="df -h /dev/shm")
+    return [ways.get(finding.facts["container"], larger), clean]
+
+
+def _accelerator(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    own = of_step(faults, "memory", "gpu")
+    if not own:
+        return []
+    line = seen(own[0], "free")
+    held = "; ".join(item.seen.partition("held by ")[2] for item in own[0].evidence if "held by " in item.seen)
+    facts = {"device": own[0].subject.name, "free": line.seen, "needed": re.sub(r"^at least | \(.*", "", line.expected), "holders": held}
+    return found("gpu-memory-insufficient", own, facts)
+
+
+def _accelerator_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    facts = finding.facts
+    held = f" It is held by {facts['holders']}: end what is not needed." if facts["holders"] else ""
+    return [
+        Remedy(do=f"See who holds the memory of the accelerator.{held}", run="nvidia-smi", check="nvidia-smi --query-gpu=memory.free --format=csv"),
+        Remedy(
+            do='Or load it smaller (dtype=torch.bfloat16, a quantised variant), or let a part of it stay on the processor (device_map="auto").',
+            check=again(case),
+        ),
+    ]
+
+
 CAUSES: tuple[Cause, ...] = (
     Cause(
         id="address-space-limited",
         owner=("machine",),
-        title="A limit on this process ({source}, {limit}) leaves {available}, and the weights take {needed}",
+        title="A limit on this process ({source}) allows {limit}, and loading takes {needed}",
         why="It counts what is mapped, not what is used, so the load fails with “cannot allocate memory” while memory is free. {why_needed}.",
-        recognise=_by_kind("address-space-limited", "rlimit"),
+        recognise=_address_space,
         remedies=_address_remedies,
         lab="address-space-limited",
     ),
@@ -114,7 +213,7 @@ CAUSES: tuple[Cause, ...] = (
         id="memory-limited-by-container",
         owner=("machine",),
         title="The limit of {source} leaves {available} of memory, and the weights take {needed}",
-        why="The machine has {host}, but this process may not have it: beyond {limit} the kernel kills it (“Killed”, exit status 137), without a traceback. {why_needed}.",
+        why="The machine has {host}, but this process may not have it: its limit is {limit}. {consequence}. {why_needed}.",
         recognise=_limited,
         remedies=_container_remedies,
         lab="memory-limited-by-container",
@@ -123,9 +222,46 @@ CAUSES: tuple[Cause, ...] = (
         id="memory-insufficient",
         owner=("machine",),
         title="The weights take {needed} of memory, and {available} can be had on this machine",
-        why="The load would end with “Killed” (exit status 137) or a memory error. {why_needed}.",
+        why="{consequence}. {why_needed}.",
         recognise=_by_kind("memory-insufficient", "host", "cgroup"),
         remedies=_insufficient_remedies,
         lab="memory-insufficient",
+    ),
+    Cause(
+        id="memory-overcommit-refused",
+        owner=("machine",),
+        title="The kernel promises only {available} more memory, and loading asks for {needed}",
+        why="Strict accounting (vm.overcommit_memory=2) refuses a mapping beyond {limit} in all, however much is free: {host}. {why_needed}.",
+        recognise=_promised("memory-overcommit-refused", "overcommit"),
+        remedies=_overcommit_remedies,
+        lab=Unseen("unsupported", "vm.overcommit_memory is the whole machine's; a tree of files and a hand-made Case stand in"),
+    ),
+    Cause(
+        id="pagefile-too-small",
+        owner=("machine",),
+        title="Windows can promise only {available} more memory, and loading asks for {needed}",
+        why="What a process may map is bounded by memory and page file together, {limit}; beyond it the load ends with error 1455. {why_needed}.",
+        recognise=_promised("pagefile-too-small", "pagefile"),
+        remedies=_pagefile_remedies,
+        lab=Unseen("unsupported", "Windows; a hand-made Case stands in"),
+    ),
+    Cause(
+        id="gpu-memory-insufficient",
+        owner=("machine",),
+        title="{device}: {free} free, and the weights take {needed}",
+        why="The load onto the accelerator ends with “CUDA out of memory”.",
+        recognise=_accelerator,
+        remedies=_accelerator_remedies,
+        lab=Unseen("unsupported", "no accelerator here; a made NVML library and a hand-made Case stand in"),
+    ),
+    Cause(
+        id="shared-memory-too-small",
+        owner=("machine",),
+        severity="warning",
+        title="/dev/shm has {free} free of {size}",
+        why="Worker processes hand each other data there; without room they end with “Bus error” or “No space left on device”.",
+        recognise=_shared,
+        remedies=_shared_remedies,
+        lab="shared-memory-too-small",
     ),
 )

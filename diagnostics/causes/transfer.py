@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 
-from diagnostics.case import Body, Case, Cause, Fault, Finding, Leg, Published, Remedy
+from diagnostics.case import Body, CacheState, Case, Cause, Disk, Fault, Finding, Leg, Lock, Platform, Published, Remedy, Unseen
 from diagnostics.causes.claims import again, by_subject, journey_of, on_legs
+from diagnostics.causes.files_words import found, named, of_step, seen, shell_path
+from diagnostics.causes.settings_common import set_variable
 
 HOW = {
     "reset": "The connection was reset before the end of {file}.",
@@ -109,7 +111,151 @@ def _slow_remedies(finding: Finding, case: Case) -> list[Remedy]:
     ]
 
 
+# --- what the machine allows a transfer -----------------------------------------------------------------------------------------
+
+
+def _open_files(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    own = of_step(faults, "limits", "open-files")
+    if not own:
+        return []
+    line = seen(own[0], "open files")
+    hard = seen(own[0], "hard limit").seen
+    return found("open-files-limited", own, {"limit": line.seen, "needed": line.expected.removeprefix("at least "), "hard": hard})
+
+
+def _open_files_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    hard = finding.facts["hard"]
+    high = "4096" if not hard.isdigit() or int(hard) >= 4096 else hard
+    lift = Remedy(do="Raise the limit in the shell that starts the download or the load.", run=f"ulimit -n {high}", check="ulimit -n")
+    least = int(finding.facts["needed"].split(" ")[0]) if finding.facts["needed"].split(" ")[0].isdigit() else 64
+    if hard.isdigit() and int(hard) < least:
+        return [
+            Remedy(
+                do=f"The hard limit, {hard}, is too low as well: have it raised in /etc/security/limits.conf, the service's LimitNOFILE or the container's --ulimit nofile.",
+                run="ulimit -Hn",
+                check="ulimit -Hn",
+            )
+        ]
+    return [lift]
+
+
+def _processes(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    own = of_step(faults, "limits", "processes")
+    if not own:
+        return []
+    line = seen(own[0], "processes and threads")
+    facts = {"source": own[0].subject.name, "used": line.seen or "all", "needed": line.expected.partition(" (")[0] or "room for more"}
+    return found("processes-limited", own, facts)
+
+
+def _processes_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    platform = case.environment.platform
+    container = platform.container if isinstance(platform, Platform) else ""
+    fewer = Remedy(
+        do="Or do with fewer threads: one download at a time, one thread to compute with.",
+        run="OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_DISABLE_XET=1 hf download --max-workers 1 "
+        + (shlex.quote(case.target.name) if case.target.kind == "hub" else "ORG/NAME"),
+        check=again(case),
+    )
+    if "pids.max" in finding.facts["source"]:
+        how = {"docker": "docker run --pids-limit 4096 …", "podman": "podman run --pids-limit 4096 …"}.get(container, "cat /proc/self/cgroup")
+        text = f"Raise the limit of {finding.facts['source']} where the container or the service is set up (systemd: TasksMax; Kubernetes: the kubelet's podPidsLimit)."
+        return [Remedy(do=text, run=how, check=again(case)), fewer]
+    return [Remedy(do="End processes of yours that are not needed, or raise the limit.", run="ulimit -u 4096", check="ulimit -u"), fewer]
+
+
+def _lock_of(case: Case, fault: Fault) -> Lock | None:
+    locks = case.cache_state.locks if isinstance(case.cache_state, CacheState) else ()
+    return next((lock for lock in locks if lock.path == fault.subject.name), None)
+
+
+def _locked(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    own = of_step(faults, "cache", "lock-held", "lock-dead")
+    if not own:
+        return []
+    lock = _lock_of(case, own[0])
+    facts = {
+        "files": named(fault.subject for fault in own),
+        "holder": seen(own[0], "held").seen.removeprefix("by "),
+        "pid": str(lock.pid) if lock and isinstance(lock.pid, int) else "",
+        "dead": "yes" if own[0].code == "lock-dead" else "",
+        "guards": (lock.file if lock else "") or "a file that is still to come",
+        "under_way": "yes" if own[0].severity == "warning" else "",
+    }
+    return found("lock-held", own, facts)
+
+
+def _locked_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    facts = finding.facts
+    first = finding.subjects[0].name
+    see = f"ps -fp {facts['pid']}" if facts["pid"] else f"fuser -v {shell_path(first)}"
+    remove = Remedy(do="Nobody uses it any more: remove the lock that was left behind.", run=f"rm {shell_path(first)}", check=again(case))
+    wait = Remedy(do="Wait until that download has ended; it fetches the very file that is asked for here.", run=see, check=again(case))
+    end = Remedy(
+        do=f"See what it is, and end it if it hangs{' (on the machine or in the container where it runs)' if not facts['pid'] else ''}; the lock goes with it.",
+        run=see,
+        check=f"flock -n {shell_path(first)} true && echo free",
+    )
+    return [remove] if facts["dead"] else [wait, end] if facts["under_way"] else [end]
+
+
+def _unlockable(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    own = of_step(faults, "disk", "locks")
+    disk = next((disk for disk in case.disks or () if own and disk.path == own[0].subject.name), None)
+    facts = {"path": own[0].subject.name, "error": seen(own[0], "flock").seen, "kind": disk.kind or "unknown", "mount": disk.mount} if own and disk else {}
+    return found("lock-unsupported", own, facts) if own and facts else []
+
+
+def _unlockable_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    kind = finding.facts["kind"]
+    place = next((disk.path for disk in case.disks or () if isinstance(disk, Disk) and "elsewhere" in disk.roles), "/local/disk")
+    local = Remedy(do="Keep the cache on a local disk.", run=set_variable(case, "HF_HOME", f"{place.rstrip('/')}/huggingface"), check=again(case))
+    option = {"nfs": "nolock removed, or local_lock=flock", "lustre": "-o flock", "nfs4": "nolock removed, or local_lock=flock"}.get(kind, "locks")
+    admin = Remedy(
+        do=f"Or have {finding.facts['mount']} mounted with working locks ({option}), by its admin.",
+        run=f"findmnt -T {shell_path(finding.facts['path'])}",
+        check=again(case),
+    )
+    return [local, admin]
+
+
 CAUSES = (
+    Cause(
+        id="open-files-limited",
+        owner=("machine",),
+        title="This process may open {limit} files at once, and it needs at least {needed}",
+        why="Files, connections and locks count alike. What exceeds the limit ends with “Too many open files” (EMFILE), often in a place that has nothing to do with it.",
+        recognise=_open_files,
+        remedies=_open_files_remedies,
+        lab="open-files-limited",
+    ),
+    Cause(
+        id="processes-limited",
+        owner=("machine",),
+        title="No further processes and threads may be started: {used} by {source}, and there must be {needed}",
+        why="Downloads and computing use threads. The error says “can't start new thread” or “Resource temporarily unavailable”.",
+        recognise=_processes,
+        remedies=_processes_remedies,
+        lab="processes-limited",
+    ),
+    Cause(
+        id="lock-unsupported",
+        owner=("machine",),
+        title="Locks do not work in {path} ({kind} at {mount}): {error}",
+        why="The client locks each file that it downloads; where that is refused the download ends, and where it is not known at all two downloads may spoil each other's files.",
+        recognise=_unlockable,
+        remedies=_unlockable_remedies,
+        lab=Unseen("unsupported", "every file system of this kernel has locks; a test refuses flock with strace, and a hand-made Case stands in"),
+    ),
+    Cause(
+        id="lock-held",
+        owner=("machine",),
+        title="{guards} is locked by {holder}",
+        why="The client waits for {files} without a word, as long as it takes.",
+        recognise=_locked,
+        remedies=_locked_remedies,
+        lab="lock-held",
+    ),
     Cause(
         id="download-truncated",
         owner=("network", "server"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING
 
-from diagnostics.case import Body, Files, Journey, Listing, Published, RemoteFile, Unseen
+from diagnostics.case import Body, CacheState, Disk, Files, Journey, Limits, Listing, Lock, Published, RemoteFile, Severity, Subject, Unseen
 from diagnostics.checks.wording import destination, duration, fact, size
 
 if TYPE_CHECKING:
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 
 PRACTICAL_SECONDS = 3600.0
 ENOUGH_SAMPLE_SECONDS = 1.0
+STILL_SECONDS = 60.0  # a download that grew this lately is under way
 
 
 def test_bytes_keep_coming(journeys: tuple[Journey, ...], expect: Expect) -> None:
@@ -65,6 +68,76 @@ def test_bytes_come_fast_enough(journeys: tuple[Journey, ...], listing: Listing 
             expect.that(seconds < PRACTICAL_SECONDS, "slow", subject, *seen, severity="warning")
     if not expect.examined and not expect.blocked:
         expect.skip("no file was large enough to measure the rate, or nothing is still to come")
+
+
+def test_enough_files_may_be_open(limits: Limits, expect: Expect) -> None:
+    """May this process open as many files and connections at once as it needs?"""
+    if isinstance(limits.open_files, int) and isinstance(limits.open_files_needed, int):
+        subject = Subject(kind="machine", name="RLIMIT_NOFILE")
+        seen = [fact(subject, "open files", limits.open_files, f"at least {limits.open_files_needed} ({limits.open_files_why})")]
+        seen += [fact(subject, "hard limit", limits.open_files_hard)] if isinstance(limits.open_files_hard, int) else []
+        expect.that(limits.open_files >= limits.open_files_needed, "open-files", subject, *seen, step="limits")
+    else:
+        expect.skip("there is no such limit here")
+
+
+def test_threads_may_be_started(limits: Limits, expect: Expect) -> None:
+    """May as many threads and processes be started as it needs?"""
+    needed = limits.processes_needed
+    for limit in limits.processes:
+        if isinstance(limit.used, int) and isinstance(needed, int):
+            subject = Subject(kind="machine", name=limit.source)
+            left = max(0, limit.limit - limit.used)
+            seen = [fact(subject, "processes and threads", f"{limit.used} of {limit.limit}", f"room for {needed} more ({limits.processes_why})")]
+            expect.that(left >= needed, "processes", subject, *seen, step="limits")
+    if limits.starts_threads is False:
+        machine = Subject(kind="machine", name="threads")
+        expect.that(False, "processes", machine, fact(machine, "starting a thread", "refused", "one more thread"), step="limits")
+    if not expect.examined:
+        expect.skip("there is no such limit here")
+
+
+def test_no_lock_stands_in_the_way(cache_state: CacheState, expect: Expect) -> None:
+    """Is no file that is still to come locked by somebody else?"""
+    for lock in cache_state.locks:
+        subject = Subject(kind="file", name=lock.path)
+        severity: Severity = "warning" if isinstance(lock.idle_seconds, float) and lock.idle_seconds < STILL_SECONDS else "error"
+        seen = [fact(subject, "held", _holder(lock), "nobody holds it")]
+        seen += [fact(subject, "guards", lock.file)] if lock.file else []
+        seen += [fact(subject, "its download last grew", f"{duration(lock.idle_seconds)} ago")] if isinstance(lock.idle_seconds, float) else []
+        expect.that(False, "lock-dead" if lock.alive is False else "lock-held", subject, *seen, severity=severity, step="cache")
+    if not expect.examined:
+        expect.that(True, "lock-held", Subject(kind="folder", name=cache_state.path), step="cache")
+
+
+def test_files_can_be_locked(disks: tuple[Disk, ...], expect: Expect) -> None:
+    """Do locks work where the client keeps them?"""
+    for disk in disks:
+        if "cache" in disk.roles and isinstance(disk.locks, bool):
+            subject = Subject(kind="folder", name=disk.path)
+            # Where flock is not implemented at all, filelock takes a file's existence for the lock; every other refusal ends the download.
+            severity: Severity = "warning" if disk.lock_errno == errno.ENOSYS else "error"
+            seen = [fact(subject, "flock", os.strerror(disk.lock_errno) if disk.lock_errno else "refused", "a lock"), fact(subject, "file system", disk.kind)]
+            expect.that(disk.locks, "locks", subject, *seen, severity=severity, step="disk")
+    if not expect.examined:
+        expect.skip("nothing has to be written for this target")
+
+
+def test_the_cache_remembers_rightly(cache_state: CacheState, files: Files | Unseen, expect: Expect) -> None:
+    """Is what the cache remembers of this model still so?"""
+    here = {seen.path for seen in files.files} if isinstance(files, Files) else set()
+    for stale in cache_state.stale:
+        subject = Subject(kind="file", name=stale.path)
+        harmless = stale.code == "no-exist" and any(stale.path.endswith("/" + path) for path in here)
+        expect.that(False, "stale", subject, fact(subject, stale.code, stale.detail, "as it is"), severity="warning" if harmless else "error", step="cache")
+    if not expect.examined:
+        expect.that(True, "stale", Subject(kind="folder", name=cache_state.path), step="cache")
+
+
+def _holder(lock: Lock) -> str:
+    if not isinstance(lock.pid, int):
+        return "by a process that is not seen from here (another container, user or machine)"
+    return f"by process {lock.pid}" + (f" ({lock.command})" if lock.command else "") + (", which is gone" if lock.alive is False else "")
 
 
 def _bytes_to_come(listing: Listing | Unseen, files: Files | Unseen) -> int:

@@ -47,7 +47,7 @@ def read(variables: Mapping[str, str] = os.environ, python: str = "", home: Path
         endpoint=read_endpoint(variables),
         token=token,
         netrc=netrc,
-        caches={role: redact.path(path) for role, path in caches.items()},
+        caches={role: redact.path(path, 8000) for role, path in caches.items()},  # whole: they are opened by these
         deprecated_caches=deprecated(variables, caches["hub"], folder, transformers.version if transformers else ""),
         configured_proxies=configured,
         interpreter=interpreter,

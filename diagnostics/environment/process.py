@@ -14,6 +14,11 @@ def continuous_integration(variables: Mapping[str, str] = os.environ) -> tuple[b
     return variables.get("GITHUB_ACTIONS") == "true", variables.get("GITHUB_STEP_SUMMARY", "")
 
 
+def variables() -> dict[str, str]:
+    """The environment of this process, for child processes that stand for the loading one."""
+    return dict(os.environ)
+
+
 def shield() -> None:
     """Take away what pytest would read from the environment, and third-party plugins with it."""
     for name in _OF_PYTEST:

@@ -99,6 +99,38 @@ def readers(paths: tuple[str, ...]) -> tuple[Reader, ...]:
     return tuple(found)
 
 
+def of_model(model_type: str, tokenizer_class: str, has_tokenizer: bool) -> tuple[tuple[str, str], ...]:
+    """(package, why) that a model of this type, its tokenizer (where one is there) or this class of tokenizer asks for, whatever its files are."""
+    rows = [
+        row
+        for row in _table()["asks"]
+        if model_type in row.get("models", ())
+        or (has_tokenizer and (tokenizer_class in row.get("tokenizers", ()) or (not tokenizer_class and model_type in row.get("model_types", ()))))
+    ]
+    return tuple((row["package"], row["why"]) for row in rows)
+
+
+def module_of(package: str) -> str:
+    """The module of a package (canonical name) that is not named like it; "" where nothing is known."""
+    return str(_table()["modules"].get(package, ""))
+
+
+def distribution_of(module: str) -> str:
+    """The package that brings a module, its own name where nothing else is known."""
+    return next((package for package, name in _table()["modules"].items() if name == module), module)
+
+
+def used_by_loaders() -> tuple[str, ...]:
+    """Packages (canonical names) that the loaders import whatever the model is."""
+    return tuple(_table()["used_by_loaders"])
+
+
+def built_for_numpy_1(package: str, version: str) -> bool:
+    """Whether the wheels of this version were built for numpy 1 and do not work with numpy 2."""
+    row = _table()["numpy_1"].get(package)
+    return bool(row) and satisfies(version, row)
+
+
 def satisfies(version: str, specifier: str) -> bool:
     """Whether a version is in a specifier (PEP 440), development and local versions included; False for what is no version."""
     try:

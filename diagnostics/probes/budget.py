@@ -88,7 +88,7 @@ class Together(Generic[K, V]):
         self._results: dict[K, V] = {}
         self._ended: queue.SimpleQueue[tuple[K, V | None, BaseException | None]] = queue.SimpleQueue()
         for key, task in tasks.items():
-            threading.Thread(target=self._run, args=(key, task), name=f"diagnose-{key}", daemon=True).start()
+            start(threading.Thread(target=self._run, args=(key, task), name=f"diagnose-{key}", daemon=True))
 
     def within(self, seconds: float) -> dict[K, V]:
         """The results of those that end within ``seconds`` from now, or had ended before."""
@@ -109,6 +109,14 @@ class Together(Generic[K, V]):
             self._ended.put((key, task(), None))
         except BaseException as error:  # noqa: BLE001  # handed to the thread that waits, whatever it is
             self._ended.put((key, None, error))
+
+
+def start(thread: threading.Thread) -> None:
+    """Start it; where no further thread may be started (ulimit -u, pids.max), its work is done here and now, one after the other."""
+    try:
+        thread.start()
+    except RuntimeError:  # can't start new thread
+        thread.run()
 
 
 def together(tasks: Mapping[K, Callable[[], V]], seconds: float) -> dict[K, V]:

@@ -67,6 +67,15 @@ def read_small(path: str, most: int) -> bytes:
         return b""
 
 
+def read_proc(path: str, most: int = 1 << 20) -> str:
+    """A file of /proc as text, "" where there is none."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(most).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
 def load_json(path: str, most: int) -> Any:
     """A JSON file's value; None where there is none, it is longer than ``most`` bytes or does not parse."""
     data = read_small(path, most + 1)

@@ -20,6 +20,7 @@ from typing import Literal
 from diagnostics import redact
 from diagnostics.case import Digest, Digests, Environment, Files, FileSeen, Listing, Published, Target, Unseen
 from diagnostics.probes import cache
+from diagnostics.probes.budget import start
 from diagnostics.probes.files import local_remembered
 
 CHUNK = 1 << 20
@@ -232,7 +233,7 @@ class _Hashing:
         count = min(len(self.tasks), _cores())
         threads = [threading.Thread(target=self._work, args=(waiting,), name=f"diagnose-hash-{number}", daemon=True) for number in range(count)]
         for thread in threads:
-            thread.start()
+            start(thread)
         patience = LEFT_BEHIND_SECONDS
         while patience > 0 and any(thread.is_alive() for thread in threads):
             time.sleep(POLL_SECONDS)

@@ -1,83 +1,58 @@
-"""The file systems that take part: room, inodes, whether this user may write there, who says no.
+"""The file systems that take part: room, inodes, limits, whether this user may write there, who says no.
 
-Nothing is left behind: where the system has nameless files (open(2), O_TMPFILE) the write probe never has a name; elsewhere it is removed at once.
-Sources: statvfs(3), proc(5) for mountinfo, huggingface_hub 2.4 ``file_download.py`` (``_download_to_tmp_and_move``: the temporary file lies beside the blob).
+Sources: statvfs(3), getrlimit(2), pathconf(3), huggingface_hub 2.4 ``file_download.py`` (the temporary file ``<etag>.<8 hex>.incomplete`` lies beside the blob,
+the snapshot's entry is a link to it, ``.locks/…/<etag>.lock`` guards it).
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import secrets
 import shutil
-import stat
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
-import psutil
-
 from diagnostics import redact
-from diagnostics.case import ABSENT, NOT_ASKED, Disk, Environment, Files, Listing, Target, Unseen
+from diagnostics.case import ABSENT, NOT_ASKED, Disk, Environment, Files, Listing, RemoteFile, Target, Unseen
+from diagnostics.facts.clients import canonical
 from diagnostics.probes.budget import together
 from diagnostics.probes.cache import real, repository_folder
-from diagnostics.probes.files import missing_bytes, owner_name
-from diagnostics.probes.memory import unescaped
+from diagnostics.probes.files import missing_bytes
+from diagnostics.probes.files_wanted import weights_format
+from diagnostics.probes.mounts import FAT, FAT_LIMIT, NOT_FOR_KEEPING, is_remote, mount_of, mounts, refuses_code
+from diagnostics.probes.writing import maps, may, probed
 
 SECONDS = 5.0  # for one folder; a dead network file system answers nothing
-PROBE_BYTES = 4096
-MOST_MOUNTINFO = 1 << 20
-# Errors that say that this kind of file cannot be had here, not that there is no room (open(2)).
-NO_NAMELESS_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.ENOSYS})
-# Nothing is ever kept on these; the rest may be offered as a place with room.
-NOT_FOR_KEEPING = frozenset(
-    [
-        "tmpfs",
-        "ramfs",
-        "devtmpfs",
-        "proc",
-        "sysfs",
-        "cgroup",
-        "cgroup2",
-        "devpts",
-        "mqueue",
-        "overlay",
-        "squashfs",
-        "iso9660",
-        "securityfs",
-        "debugfs",
-        "tracefs",
-        "bpf",
-        "autofs",
-        "fusectl",
-        "configfs",
-        "pstore",
-        "hugetlbfs",
-        "nsfs",
-        "efivarfs",
-        "vfat",
-    ]
-)
+BLOB_NAME = 64 + 1 + 8 + len(".incomplete")
+SNAPSHOT = len("/snapshots/") + 40 + 1
+CAP_SYS_RESOURCE = 24  # capabilities(7)
+# Packages with compiled parts: where these lie, code must be mappable.
+COMPILED = frozenset({"torch", "tokenizers", "safetensors", "numpy", "sentencepiece", "tensorflow", "jaxlib", "hf-xet", "onnxruntime"})
 
 
 class Place(NamedTuple):
     """A folder that takes part, and what it must hold."""
 
-    role: str  # "cache", "target", "temp"
+    role: str  # "cache", "target", "temp", "xet", "packages"
     path: str
     needed: int | Unseen
     why: str
     write: bool
     also: tuple[str, ...] = ()  # folders in it that the client writes to as well
+    due: tuple[RemoteFile, ...] = ()  # files to be made there
+    repository: str = ""  # name of the repository's folder in it
 
 
 def see_disks(target: Target, environment: Environment, listing: Listing | Unseen, files: Files | Unseen) -> tuple[Disk, ...]:
     """One record a file system (and verdict); for a path that is not there yet, its first parent that is."""
     places = _places(target, environment, listing, files)
-    seen = together({place.role: lambda place=place: _look(place) for place in places}, SECONDS)  # type: ignore[misc]
-    disks = [seen.get(place.role) or _silent(place) for place in places]
-    return (*_grouped(disks), *_with_room(disks))
+    seen = together({index: lambda place=place: _look(place) for index, place in enumerate(places)}, SECONDS)  # type: ignore[misc]
+    disks = [seen.get(index) or _silent(place) for index, place in enumerate(places)]
+    of_packages = [disk for disk in disks if "packages" in disk.roles and disk.noexec is True]  # else they say nothing
+    grouped = _grouped([disk for disk in disks if "packages" not in disk.roles])
+    return (*grouped, *of_packages, *_with_room(grouped))
 
 
 def _places(target: Target, environment: Environment, listing: Listing | Unseen, files: Files | Unseen) -> tuple[Place, ...]:
@@ -88,12 +63,31 @@ def _places(target: Target, environment: Environment, listing: Listing | Unseen,
     elif target.kind in ("url", "list"):
         places.append(_for_urls(target, caches, listing))
     elif "hub" in caches:
-        needed = missing_bytes(listing, files) if target.kind == "hub" else NOT_ASKED
-        why = "" if target.kind != "hub" else "the files still missing" if needed else "all files are here" if needed == 0 else ""
-        places.append(Place("cache", caches["hub"], needed, why, write=needed != 0, also=_of_repository(target, environment)))
+        places.append(_for_hub(target, environment, caches["hub"], listing, files))
+        if "xet" in caches and places[0].write and any(use.family == "hf_xet" for use in target.transports):
+            places.append(Place("xet", caches["xet"], NOT_ASKED, "", write=True))
     if "temp" in caches:
         places.append(Place("temp", caches["temp"], NOT_ASKED, "", write=True))
-    return tuple(places)
+    return (*places, *_of_packages(environment))
+
+
+def _for_hub(target: Target, environment: Environment, hub: str, listing: Listing | Unseen, files: Files | Unseen) -> Place:
+    needed = missing_bytes(listing, files) if target.kind == "hub" else NOT_ASKED
+    why = "" if target.kind != "hub" else "the files still missing" if needed else "all files are here" if needed == 0 else ""
+    folder = repository_folder(target, environment)
+    due = _due(listing, files)
+    # In a model whose files were all fetched nothing is written; empty ones may still be due.
+    write = needed != 0 or bool(due)
+    return Place("cache", hub, needed, why, write, also=_of_repository(folder), due=due, repository=os.path.basename(folder))
+
+
+def _due(listing: Listing | Unseen, files: Files | Unseen) -> tuple[RemoteFile, ...]:
+    """The files that count and are not here."""
+    if not isinstance(listing, Listing):
+        return ()
+    here = {seen.path for seen in files.files if isinstance(seen.bytes, int)} if isinstance(files, Files) else set()
+    wanted = set(listing.wanted)
+    return tuple(file for file in listing.files if file.path in wanted and file.path not in here)
 
 
 def _for_urls(target: Target, caches: dict[str, str], listing: Listing | Unseen) -> Place:
@@ -107,13 +101,19 @@ def _for_urls(target: Target, caches: dict[str, str], listing: Listing | Unseen)
         return Place("target", "/", ABSENT, "", write=False)
 
 
-def _of_repository(target: Target, environment: Environment) -> tuple[str, ...]:
+def _of_repository(folder: str) -> tuple[str, ...]:
     """The repository's own folders in the cache, where they are there: somebody else (sudo, another user) may have made them."""
-    folder = repository_folder(target, environment)
     if not folder:
         return ()
-    locks = os.path.join(os.path.dirname(folder), ".locks", os.path.basename(folder))
-    return tuple(path for path in (folder, *(os.path.join(folder, name) for name in ("blobs", "snapshots", "refs")), locks) if os.path.isdir(path))
+    locks = os.path.join(os.path.dirname(folder), ".locks")
+    own = (folder, *(os.path.join(folder, name) for name in ("blobs", "snapshots", "refs")), locks, os.path.join(locks, os.path.basename(folder)))
+    return tuple(path for path in own if os.path.isdir(path))
+
+
+def _of_packages(environment: Environment) -> tuple[Place, ...]:
+    """The folders of installed packages with compiled parts."""
+    folders = dict.fromkeys(item.location for item in environment.distributions if canonical(item.name) in COMPILED and item.location)
+    return tuple(Place("packages", real(folder), NOT_ASKED, "", write=False) for folder in folders)
 
 
 # --- one folder -------------------------------------------------------------------------------------------------------------
@@ -121,18 +121,23 @@ def _of_repository(target: Target, environment: Environment) -> tuple[str, ...]:
 
 def _look(place: Place) -> Disk:
     folder, exists = _standing(place.path)
-    mount, kind, options = mount_of(folder)
+    mount = mount_of(folder)
     disk = Disk(
         roles=(place.role,),
         path=redact.path(place.path),
-        mount=redact.path(mount),
-        kind=redact.plain(kind, 40),
+        mount=redact.path(mount.point),
+        kind=redact.plain(mount.kind, 40),
+        remote=is_remote(mount.kind),
+        noexec=refuses_code(mount) if place.role == "packages" else NOT_ASKED,
         exists=exists,
         needed_bytes=place.needed,
         needed_why=place.why,
+        needed_files=len(place.due) if place.due else NOT_ASKED,
     )
-    disk = _with_figures(disk, folder, options)
-    return _with_probe(disk, (folder, *place.also)) if place.write else disk
+    disk = _with_figures(disk, folder, mount.options)
+    if place.write:
+        return probed(_with_limits(disk, place, folder), (folder, *place.also))
+    return replace(disk, mappable=_target_maps(place.path)) if place.role == "target" else disk
 
 
 def _silent(place: Place) -> Disk:
@@ -147,9 +152,7 @@ def _standing(path: str) -> tuple[str, bool]:
         try:
             os.stat(current)
             return current, current == os.path.abspath(path)
-        except PermissionError:
-            pass  # a parent refuses: go up to it
-        except (OSError, ValueError):
+        except (OSError, ValueError):  # not there, or a parent refuses: go up to it
             pass
         parent = os.path.dirname(current)
         if parent == current:
@@ -157,59 +160,32 @@ def _standing(path: str) -> tuple[str, bool]:
         current = parent
 
 
-def mount_of(folder: str, mountinfo: str = "/proc/self/mountinfo") -> tuple[str, str, frozenset[str]]:
-    """(mount point, type, options) of the file system that holds ``folder``; ("", "", none) where that cannot be found."""
-    if sys.platform != "linux":
-        return _mount_by_psutil(folder)
-    path, best = os.path.realpath(folder), ("", "", frozenset[str]())
-    for mounted, kind, options in _mounts(mountinfo):
-        if (path == mounted or path.startswith(mounted.rstrip("/") + "/")) and len(mounted) >= len(best[0]):
-            best = (mounted, kind, options)  # of two on one point the later covers the earlier
-    return best
-
-
-def _mounts(mountinfo: str = "/proc/self/mountinfo") -> list[tuple[str, str, frozenset[str]]]:
-    """(mount point, type, options) of every mount (proc(5))."""
-    try:
-        with open(mountinfo, "rb") as file:
-            text = file.read(MOST_MOUNTINFO).decode("utf-8", "replace")
-    except OSError:
-        return []
-    found = []
-    for line in text.splitlines():
-        before, separator, after = line.partition(" - ")
-        fields, kinds = before.split(" "), after.split(" ")
-        if separator and len(fields) >= 6 and len(kinds) >= 3:
-            found.append((unescaped(fields[4]), kinds[0], frozenset(fields[5].split(",")) | frozenset(kinds[2].split(","))))
-    return found
-
-
-def _mount_by_psutil(folder: str) -> tuple[str, str, frozenset[str]]:
-    try:
-        partitions = psutil.disk_partitions(all=True)
-    except OSError:
-        return "", "", frozenset()
-    fitting = [item for item in partitions if os.path.realpath(folder).startswith(item.mountpoint)]
-    best = max(fitting, key=lambda item: len(item.mountpoint), default=None)
-    return (best.mountpoint, best.fstype, frozenset(best.opts.split(","))) if best else ("", "", frozenset())
-
-
 def _with_figures(disk: Disk, folder: str, options: frozenset[str]) -> Disk:
-    """Sizes and inodes, as this user may have them (f_bavail, f_favail)."""
+    """Sizes and inodes, as this user may have them (f_bavail, f_favail; what is reserved for root counts where we may use it)."""
     if not hasattr(os, "statvfs"):
         return _with_usage(disk, folder, options)
     try:
         figures = os.statvfs(folder)
     except OSError as error:
         return replace(disk, message=f"its size cannot be asked: {os.strerror(error.errno or errno.EIO)}")
-    inodes = figures.f_favail if figures.f_files else Unseen("unsupported", "this file system does not count inodes")
+    blocks = max(figures.f_bavail, figures.f_bfree if may_use_reserve() else 0)
     return replace(
         disk,
         total_bytes=figures.f_blocks * figures.f_frsize,
-        free_bytes=figures.f_bavail * figures.f_frsize,
-        free_inodes=inodes,
+        free_bytes=blocks * figures.f_frsize,
+        free_inodes=figures.f_favail if figures.f_files else Unseen("unsupported", "this file system does not count inodes"),
         read_only=bool(figures.f_flag & os.ST_RDONLY) or "ro" in options,
     )
+
+
+def may_use_reserve() -> bool:
+    """Whether the blocks that a file system keeps for root are ours to use (capabilities(7): CAP_SYS_RESOURCE; containers drop it)."""
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            held = next((line.split()[1] for line in file if line.startswith("CapEff:")), "0")
+        return bool(int(held, 16) >> CAP_SYS_RESOURCE & 1)
+    except (OSError, ValueError, IndexError):
+        return False
 
 
 def _with_usage(disk: Disk, folder: str, options: frozenset[str]) -> Disk:
@@ -221,83 +197,97 @@ def _with_usage(disk: Disk, folder: str, options: frozenset[str]) -> Disk:
     return replace(disk, total_bytes=usage.total, free_bytes=usage.free, read_only="ro" in options)
 
 
-# --- writing ----------------------------------------------------------------------------------------------------------------
+def _with_limits(disk: Disk, place: Place, folder: str) -> Disk:
+    """The largest file and the longest name and path to be made, against what is allowed."""
+    largest = max((file for file in place.due if isinstance(file.bytes, int)), key=lambda file: file.bytes, default=None)  # type: ignore[arg-type,return-value]
+    limit, by = _file_limit(disk.kind)
+    names, paths = _lengths(place)
+    return replace(
+        disk,
+        largest_bytes=largest.bytes if largest else NOT_ASKED,
+        largest_path=redact.plain(largest.path, 200) if largest else "",
+        file_limit_bytes=limit,
+        file_limit_by=by,
+        longest_name=names,
+        longest_path=paths,
+        name_limit=_pathconf(folder, "PC_NAME_MAX"),
+        path_limit=_path_limit(folder),
+    )
 
 
-def _with_probe(disk: Disk, folders: tuple[str, ...]) -> Disk:
-    folder, number = next(((folder, number) for folder in folders if (number := write_probe(folder))), (folders[0], 0))
-    if number == 0:
-        return replace(disk, writable=True, symlinks=_links(folder))
-    disk = replace(disk, writable=False, write_errno=number, message=os.strerror(number))
-    return _with_denier(disk, folder) if number in (errno.EACCES, errno.EPERM, errno.ENOTDIR) else disk
-
-
-def write_probe(folder: str) -> int:
-    """Write 4 KiB, sync and remove it; 0, or the errno of what failed."""
+def _file_limit(kind: str) -> tuple[int | Unseen, str]:
+    """(bytes, who says so) of the largest file that may be written."""
+    limits = [(FAT_LIMIT, f"the file system {kind}")] if kind.lower() in FAT else []
     try:
-        descriptor, name = _probe_file(folder)
-    except OSError as error:
-        return error.errno or errno.EIO
+        import resource  # not on Windows
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+        limits += [(soft, "ulimit -f")] if soft != resource.RLIM_INFINITY and soft >= 0 else []
+    except ImportError:
+        pass
+    return min(limits) if limits else (ABSENT, "")
+
+
+def _lengths(place: Place) -> tuple[int, int]:
+    """Bytes of the longest name and the longest path that the client will make; the folder's own parts count too."""
+    base = len(os.fsencode(place.path)) + (1 + len(os.fsencode(place.repository)) if place.repository else 0)
+    parts = [part for part in (*place.path.split(os.sep), place.repository, *_parts(place.due)) if part]
+    tail = max([len("/blobs/") + BLOB_NAME, *(SNAPSHOT + len(os.fsencode(file.path)) for file in place.due)]) if place.repository else 0
+    return max([*(len(os.fsencode(part)) for part in parts), BLOB_NAME if place.repository else 0]), base + tail
+
+
+def _parts(due: Iterable[RemoteFile]) -> list[str]:
+    return [part for file in due for part in file.path.split("/")]
+
+
+def _pathconf(folder: str, name: str) -> int | Unseen:
     try:
-        os.write(descriptor, b"\0" * PROBE_BYTES)
-        os.fsync(descriptor)
-    except OSError as error:
-        return error.errno or errno.EIO
-    finally:
-        with contextlib.suppress(OSError):  # EDQUOT and ENOSPC may come as late as here (NFS)
-            os.close(descriptor)
-        if name:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
-    return 0
+        return os.pathconf(folder, name) if hasattr(os, "pathconf") else 255
+    except (OSError, ValueError):
+        return ABSENT
 
 
-def _probe_file(folder: str) -> tuple[int, str]:
-    """A new file and its name; "" for one that never has a name."""
-    if hasattr(os, "O_TMPFILE"):
-        try:
-            return os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600), ""
-        except OSError as error:
-            if error.errno not in NO_NAMELESS_FILES:
-                raise
-    name = os.path.join(folder, f".diagnose-{secrets.token_hex(8)}.tmp")
-    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-    return os.open(name, flags, 0o600), name
+def _path_limit(folder: str) -> int | Unseen:
+    """Bytes a path may have, its ending zero not counted; on Windows 259 characters, or many where long paths are switched on."""
+    if sys.platform == "win32":
+        return ABSENT if _long_paths_on() else 259
+    limit = _pathconf(folder, "PC_PATH_MAX")
+    return limit - 1 if isinstance(limit, int) and limit > 0 else limit
 
 
-def _links(folder: str) -> bool | Unseen:
-    """Whether a symbolic link can be made; the hub's client asks the same (``are_symlinks_supported``)."""
-    name = os.path.join(folder, f".diagnose-{secrets.token_hex(8)}.lnk")
+def _long_paths_on() -> bool:  # pragma: no cover  # Windows
+    if sys.platform != "win32":
+        return True
+    import winreg
+
     try:
-        os.symlink("nowhere", name)
-    except (OSError, NotImplementedError) as error:
-        number = error.errno if isinstance(error, OSError) else errno.ENOSYS
-        return Unseen("not_reached", os.strerror(number)) if number in (errno.ENOSPC, errno.EDQUOT) else False
-    with contextlib.suppress(OSError):
-        os.unlink(name)
-    return True
-
-
-def _with_denier(disk: Disk, folder: str) -> Disk:
-    """The folder on the way down that refuses, its owner and mode."""
-    refuses = next((parent for parent in _way_down(folder) if not _may(parent, os.X_OK)), folder)
-    try:
-        status = os.stat(refuses)
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\CurrentControlSet\Control\FileSystem") as key:
+            return bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0])
     except OSError:
-        return replace(disk, denied_at=redact.path(refuses))
-    return replace(disk, denied_at=redact.path(refuses), denied_owner=owner_name(status.st_uid), denied_mode=stat.filemode(status.st_mode))
+        return False
 
 
-def _way_down(folder: str) -> list[str]:
-    path, way = os.path.abspath(folder), []
-    while path != os.path.dirname(path):
-        way.append(path)
-        path = os.path.dirname(path)
-    return way[::-1]
+def _target_maps(path: str) -> bool | Unseen:
+    """Whether the weights in a local folder can be mapped; the first of them is tried."""
+    file = path if os.path.isfile(path) else _first_weights(path)
+    if not file:
+        return NOT_ASKED
+    try:
+        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    except (OSError, ValueError):
+        return NOT_ASKED  # the files' own matter
+    try:
+        return maps(descriptor)
+    finally:
+        os.close(descriptor)
 
 
-def _may(path: str, mode: int) -> bool:
-    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
+def _first_weights(folder: str) -> str:
+    try:
+        names = sorted(name for name in os.listdir(folder) if weights_format(name) and not name.endswith(".json"))
+    except OSError:
+        return ""
+    return os.path.join(folder, names[0]) if names else ""
 
 
 # --- grouping ---------------------------------------------------------------------------------------------------------------
@@ -309,32 +299,49 @@ def _grouped(disks: list[Disk]) -> tuple[Disk, ...]:
     for disk in disks:
         key = (disk.mount or disk.path, disk.writable is False, disk.write_errno, isinstance(disk.writable, Unseen) and disk.writable.why == "timed_out")
         first = groups.get(key)
-        groups[key] = (
-            disk
-            if first is None
-            else replace(first, roles=(*first.roles, *disk.roles), writable=first.writable if first.writable is not NOT_ASKED else disk.writable)
-        )
+        groups[key] = disk if first is None else replace(first, roles=(*first.roles, *disk.roles), writable=_asked(first.writable, disk.writable))
     return tuple(groups.values())
 
 
-def _with_room(disks: list[Disk]) -> tuple[Disk, ...]:
-    """Where the cache's file system lacks the room: up to three others here that have it and that this user may write to (role "elsewhere")."""
-    short = next(
-        (disk for disk in disks if isinstance(disk.needed_bytes, int) and isinstance(disk.free_bytes, int) and disk.needed_bytes > disk.free_bytes), None
-    )
+def _asked(first: bool | Unseen, second: bool | Unseen) -> bool | Unseen:
+    return second if first == NOT_ASKED else first
+
+
+def _with_room(disks: Iterable[Disk]) -> tuple[Disk, ...]:
+    """Where the cache's file system lacks the room or refuses: up to three others here that would do and that this user may write to (role "elsewhere")."""
+    short = next((disk for disk in disks if _wants_another(disk)), None)
     if short is None or sys.platform != "linux":
         return ()
-    known = {disk.mount for disk in disks}
-    candidates = {mounted: kind for mounted, kind, options in _mounts() if kind not in NOT_FOR_KEEPING and not kind.startswith("fuse.") and "ro" not in options}
-    local = {
-        mounted: kind
-        for mounted, kind in candidates.items()
-        if not kind.startswith(("nfs", "cifs", "smb", "lustre", "gpfs", "ceph", "9p")) and mounted not in known
-    }
-    found = [_roomy(mounted, kind) for mounted, kind in local.items() if _may(mounted, os.W_OK | os.X_OK)]
-    fitting = [disk for disk in found if isinstance(disk.free_bytes, int) and disk.free_bytes > int(short.needed_bytes or 0)]
-    return tuple(sorted(fitting, key=lambda disk: -int(disk.free_bytes or 0))[:3])
+    needed = short.needed_bytes if isinstance(short.needed_bytes, int) else 0
+    unfit = {disk.mount for disk in disks if _wants_another(disk)}
+    found = {disk.mount: disk for folder in _candidates() if (disk := _roomy(folder)) and disk.mount not in unfit}
+    fitting = [disk for disk in found.values() if isinstance(disk.free_bytes, int) and disk.free_bytes > needed and not disk.read_only]
+    return tuple(sorted(fitting, key=lambda disk: (disk.kind == "overlay", -int(disk.free_bytes or 0)))[:3])
 
 
-def _roomy(mounted: str, kind: str) -> Disk:
-    return _with_figures(Disk(roles=("elsewhere",), path=redact.path(mounted), mount=redact.path(mounted), kind=redact.plain(kind, 40)), mounted, frozenset())
+def _wants_another(disk: Disk) -> bool:
+    short = isinstance(disk.needed_bytes, int) and isinstance(disk.free_bytes, int) and disk.needed_bytes > disk.free_bytes
+    return "cache" in disk.roles and (short or disk.writable is False)
+
+
+def _candidates() -> list[str]:
+    """Folders where this user might keep a cache: home, the working folder, the top of each local file system."""
+    local = [
+        mount for mount in mounts() if mount.kind not in NOT_FOR_KEEPING | {"overlay"} and not mount.kind.startswith("fuse.") and not is_remote(mount.kind)
+    ]
+    home = os.path.expanduser("~")
+    try:
+        here = [os.getcwd()]
+    except OSError:  # the working folder was removed
+        here = []
+    folders = [*(mount.point for mount in local if "ro" not in mount.options), *([home] if home != "~" else []), *here]
+    return [folder for folder in dict.fromkeys(folders) if os.path.isdir(folder) and may(folder, os.W_OK | os.X_OK)]
+
+
+def _roomy(folder: str) -> Disk | None:
+    mount = mount_of(folder)
+    if not mount.point or mount.kind in NOT_FOR_KEEPING:
+        return None
+    return _with_figures(
+        Disk(roles=("elsewhere",), path=redact.path(folder), mount=redact.path(mount.point), kind=redact.plain(mount.kind, 40)), folder, frozenset()
+    )

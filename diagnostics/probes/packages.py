@@ -1,28 +1,47 @@
-"""The packages that this target's client and loader need, in the interpreter that will load it: there, new enough, in agreement, not doubled.
+"""The packages that this target's client and loader need, in the interpreter that will load it: there, new enough, in agreement, importable, the ones that are meant.
 
-Read from the metadata on disk (core metadata 2.4, Requires-Dist); nothing is imported. What is installed where was found by ``environment`` (in a child process
-for another interpreter); its metadata is read by path, so another interpreter's is read as well as this one's.
+What is installed where was found by ``environment`` (in a child process for another interpreter); its metadata is read by path, so another interpreter's is read
+as well as this one's. Imports are tried in child processes (``import_trial``).
 """
 
 from __future__ import annotations
 
 import os
 import re
-from email.parser import HeaderParser
-
-from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
-from packaging.requirements import InvalidRequirement
-from packaging.requirements import Requirement as Specified
+import shutil
+from collections.abc import Iterable
+from dataclasses import replace
 
 from diagnostics import redact
-from diagnostics.case import ABSENT, Conflict, Distribution, Environment, Files, Interpreter, Listing, Packages, Requirement, Target, Unseen
+from diagnostics.case import (
+    ABSENT,
+    Architecture,
+    Conflict,
+    Distribution,
+    Environment,
+    Files,
+    Interpreter,
+    Listing,
+    Packages,
+    Platform,
+    Quantization,
+    Requirement,
+    Target,
+    Unseen,
+)
+from diagnostics.environment.process import variables
 from diagnostics.facts import versions
 from diagnostics.facts.clients import canonical
+from diagnostics.probes import architecture, package_metadata
 from diagnostics.probes.cache import load_json, read_small, real
 from diagnostics.probes.files_wanted import weights_format
+from diagnostics.probes.import_trial import Candidate, try_imports
+from diagnostics.probes.package_metadata import doubled, markers, requires
+from diagnostics.probes.pickled_globals import refused_globals
+from diagnostics.probes.shadows import find_shadows, foreign_paths
 
-MOST_METADATA = 1 << 20
 MOST_CONFIG = 1 << 20
+READ_THEMSELVES = ("ctranslate2", "mlx-lm", "openvino", "llama-cpp-python", "exllamav2", "onnxruntime", "onnxruntime-gpu", "keras")
 
 
 def see_packages(target: Target, environment: Environment, listing: Listing | Unseen, files: Files | Unseen, python: str = "") -> Packages:
@@ -37,17 +56,28 @@ def see_packages(target: Target, environment: Environment, listing: Listing | Un
             judged=False,
             message="no library that loads models is installed for this interpreter: name the one that will load with --diagnose-python",
         )
+    torch = architecture.torch_build(installed.get("torch"))
     if target.kind in ("none", "url", "list", "demo"):
-        return Packages(python=shown, judged=True, message="nothing but the client is needed for this target")
+        return Packages(python=shown, judged=True, torch=torch, message="nothing but the client is needed for this target")
     paths = _paths(listing, files)
-    requirements = _bounded(_needed(target, installed, paths, files), installed, paths)
+    model = architecture.architecture_of(files, installed.get("transformers"))
+    quantization = architecture.quantization_of(files)
+    needed = [*_needed(target, installed, paths, files), *_for_quantization(quantization, installed), *_for_remote_code(model, files, environment, installed)]
+    requirements = _with_elsewhere(_bounded(_once(needed), installed, paths), environment)
     names = {canonical(item.package) for item in requirements}
     return Packages(
         python=shown,
         judged=True,
         requirements=tuple(requirements),
         conflicts=_conflicts(environment, installed, names),
-        duplicates=_doubled(environment.distributions, names),
+        duplicates=doubled(environment.distributions, names),
+        imports=try_imports(python or shown, _candidates(requirements, installed, environment), variables()),
+        shadows=find_shadows(_modules(names, installed), environment),
+        foreign_paths=foreign_paths(environment),
+        architecture=model,
+        quantization=quantization,
+        torch=torch,
+        pickled=refused_globals(files),
     )
 
 
@@ -65,6 +95,16 @@ def _paths(listing: Listing | Unseen, files: Files | Unseen) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*listed, *((seen.path for seen in files.files) if isinstance(files, Files) else ()))))
 
 
+def _once(requirements: Iterable[Requirement]) -> list[Requirement]:
+    """One of each package; one that is required by anything is required."""
+    found: dict[str, Requirement] = {}
+    for item in requirements:
+        before = found.get(item.package)
+        if before is None or (item.required and not before.required):
+            found[item.package] = item
+    return list(found.values())
+
+
 # --- what is needed ---------------------------------------------------------------------------------------------------------
 
 
@@ -75,13 +115,33 @@ def _needed(target: Target, installed: dict[str, Distribution], paths: tuple[str
     if target.kind == "hub":
         needed["huggingface-hub"] = ("fetches from the hub", True)
     if model and not pipeline and _is_for_transformers(files):
-        needed["transformers"] = ("loads what its config.json describes", _only_transformers_can(installed))
+        needed["transformers"] = ("loads what its config.json describes", not any(name in installed for name in READ_THEMSELVES))
     formats = {weights_format(path) for path in paths} - {""}
     if formats & {"safetensors", "torch"} and (framework := _framework(installed)):
         needed[framework] = ("computes with the weights", True)
-    for reader in versions.readers(paths):
+    for reader in versions.readers(_with_content(paths, files)):
         needed.setdefault(reader.package, (f"{reader.why} ({redact.plain(reader.file, 80)})", reader.required and _asks(reader.package, installed)))
+    asked = versions.of_model(_text(files, "config.json", "model_type"), _text(files, "tokenizer_config.json", "tokenizer_class"), _has_tokenizer(names))
+    for package, why in asked:
+        needed.setdefault(package, (why, "transformers" in installed))
     return [_requirement(name, why, required, installed) for name, (why, required) in needed.items()]
+
+
+def _has_tokenizer(names: Iterable[str]) -> bool:
+    return any(re.search(r"tokenizer|vocab|merges|\.spm$|spiece|sentencepiece", name) for name in names)
+
+
+def _text(files: Files | Unseen, name: str, key: str) -> str:
+    value = architecture.config_of(files, name).get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _with_content(paths: tuple[str, ...], files: Files | Unseen) -> tuple[str, ...]:
+    """The names; a tokenizer.model counts as SentencePiece's only where its bytes are here and say so (tiktoken's have the same name)."""
+    places = {item.path: item.location for item in files.files if item.location} if isinstance(files, Files) else {}
+    return tuple(
+        path for path in paths if path.rpartition("/")[2] != "tokenizer.model" or (path in places and architecture.is_sentencepiece(real(places[path])))
+    )
 
 
 def _is_for_transformers(files: Files | Unseen) -> bool:
@@ -91,13 +151,6 @@ def _is_for_transformers(files: Files | Unseen) -> bool:
         return True
     config = load_json(real(seen.location), MOST_CONFIG)
     return not isinstance(config, dict) or bool({"model_type", "architectures", "auto_map"} & set(config))
-
-
-def _only_transformers_can(installed: dict[str, Distribution]) -> bool:
-    """Whether no other library that reads such a config is installed (these read it themselves)."""
-    return not any(
-        name in installed for name in ("ctranslate2", "mlx-lm", "openvino", "llama-cpp-python", "exllamav2", "onnxruntime", "onnxruntime-gpu", "keras")
-    )
 
 
 def _framework(installed: dict[str, Distribution]) -> str:
@@ -112,9 +165,26 @@ def _framework(installed: dict[str, Distribution]) -> str:
 
 def _asks(package: str, installed: dict[str, Distribution]) -> bool:
     """Whether somebody installed would use the package: a tokenizer's for transformers, safetensors for everyone who brings no reader of its own."""
-    if package in ("tokenizers", "sentencepiece", "tiktoken"):
+    if package in ("tokenizers", "sentencepiece", "tiktoken", "protobuf"):
         return "transformers" in installed
     return package != "safetensors" or any(name in installed for name in ("transformers", "torch", "diffusers", "jax", "flax", "tensorflow"))
+
+
+def _for_quantization(quantization: Quantization | Unseen, installed: dict[str, Distribution]) -> list[Requirement]:
+    if not isinstance(quantization, Quantization) or "transformers" not in installed:
+        return []
+    why = f"reads weights quantised with {quantization.method} (quantization_config)"
+    return [_requirement(name, why, True, installed) for name in quantization.packages]
+
+
+def _for_remote_code(model: Architecture | Unseen, files: Files | Unseen, environment: Environment, installed: dict[str, Distribution]) -> list[Requirement]:
+    """What the model's own code imports, where that code is the only one there is."""
+    if not isinstance(model, Architecture) or not model.remote_only:
+        return []
+    folders = list(dict.fromkeys(real(item.location) for item in environment.distributions if item.location))
+    imported = [name for name in architecture.remote_imports(files) if canonical(versions.distribution_of(name)) not in installed]
+    missing = [name for name in imported if not architecture.has_module(name, folders)]
+    return [_requirement(canonical(versions.distribution_of(name)), f"the model's own code imports {name}", True, installed) for name in missing[:10]]
 
 
 def _requirement(name: str, why: str, required: bool, installed: dict[str, Distribution]) -> Requirement:
@@ -137,8 +207,8 @@ def _bounded(requirements: list[Requirement], installed: dict[str, Distribution]
 def _with_bounds(item: Requirement, bounds: list[versions.Bound]) -> Requirement:
     for bound in bounds:
         if (bound.minimum and not item.minimum) or bound.below:  # the general floor stands before the one for these very weights
-            item = Requirement(
-                **{name: getattr(item, name) for name in ("package", "installed", "importable", "origin", "required")},
+            item = replace(
+                item,
                 why=f"{item.why}; {bound.why}" if bound.why not in item.why else item.why,
                 source=bound.source,
                 minimum=bound.minimum or item.minimum,
@@ -153,65 +223,102 @@ def _with_bounds(item: Requirement, bounds: list[versions.Bound]) -> Requirement
 
 def _conflicts(environment: Environment, installed: dict[str, Distribution], names: set[str]) -> tuple[Conflict, ...]:
     """What the needed packages require of what is installed and do not get. What torch requires is left out: builds differ, and it brings its own libraries."""
-    markers = _markers(environment.interpreter)
+    held = markers(environment.interpreter)
     found = []
     for name in sorted(names - {"torch", "tensorflow"}):
         item = installed.get(name)
-        if item is None:
-            continue
-        for required in _requires(item, markers):
+        for required in requires(item, held) if item else ():
             other = installed.get(canonical(required.name))
             if other and versions.is_version(other.version) and str(required.specifier) and not versions.satisfies(other.version, str(required.specifier)):
-                found.append(Conflict(package=item.name, version=item.version, requires=f"{required.name}{required.specifier}", installed=other.version))
+                found.append(Conflict(package=item.name, version=item.version, requires=f"{required.name}{required.specifier}", installed=other.version))  # type: ignore[union-attr]
             elif other is None and name == "transformers" and canonical(required.name) in versions.checked_at_import():
-                found.append(Conflict(package=item.name, version=item.version, requires=f"{required.name}{required.specifier}", installed=""))
-    return tuple(found)
+                found.append(Conflict(package=item.name, version=item.version, requires=f"{required.name}{required.specifier}", installed=""))  # type: ignore[union-attr]
+    return (*found, *_python_conflicts(environment, installed, names))
 
 
-def _markers(interpreter: Interpreter | Unseen) -> dict[str, str]:
-    """What another Python makes of environment markers; platform and implementation are this one's."""
-    if not isinstance(interpreter, Interpreter) or not (match := re.match(r"(\d+)\.(\d+)", interpreter.version)):
-        return {}
-    return {"python_version": f"{match[1]}.{match[2]}", "python_full_version": interpreter.version}
-
-
-def _requires(item: Distribution, markers: dict[str, str]) -> list[Specified]:
-    """The requirements that hold here without extras."""
-    found = []
-    for line in _metadata(item).get_all("Requires-Dist", []):
-        try:
-            required = Specified(line)
-            if required.marker is None or required.marker.evaluate({**markers, "extra": ""}):
-                found.append(required)
-        except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName):
-            continue  # an old package's own dialect
+def _python_conflicts(environment: Environment, installed: dict[str, Distribution], names: set[str]) -> list[Conflict]:
+    """Needed packages that say that they do not run on this Python, or whose compiled parts are for another one."""
+    found, interpreter = [], environment.interpreter
+    version = interpreter.version if isinstance(interpreter, Interpreter) else ""
+    for name in sorted(names):
+        item = installed.get(name)
+        if item is None:
+            continue
+        if not package_metadata.satisfies_python(item, interpreter):
+            found.append(Conflict(package=item.name, version=item.version, requires=f"Python {package_metadata.requires_python(item)}", installed=version))
+        elif problem := package_metadata.tag_problem(item, interpreter, environment.platform):
+            found.append(Conflict(package=item.name, version=item.version, requires="a wheel for this Python and machine", installed=problem))
     return found
 
 
-def _metadata(item: Distribution):  # type: ignore[no-untyped-def]  # email.message.Message, whose type parameters differ between Python releases
-    folder = real(item.location)
-    try:
-        entries = [entry for entry in os.listdir(folder) if entry.endswith(".dist-info") and canonical(entry.split("-")[0]) == canonical(item.name)]
-    except OSError:
-        entries = []
-    fitting = [entry for entry in entries if entry == f"{entry.split('-')[0]}-{item.version}.dist-info"] or entries
-    text = read_small(os.path.join(folder, fitting[0], "METADATA"), MOST_METADATA).decode("utf-8", "replace") if fitting else ""
-    return HeaderParser().parsestr(text)
+# --- imports, shadows, other environments -----------------------------------------------------------------------------------------
 
 
-def _doubled(distributions: tuple[Distribution, ...], names: set[str]) -> tuple[str, ...]:
-    """Needed packages that are installed twice: in one folder (a broken upgrade), or once more in the user's own site (PEP 370), in another version."""
-    found: dict[str, list[Distribution]] = {}
-    for item in distributions:
-        if canonical(item.name) in names:
-            found.setdefault(canonical(item.name), []).append(item)
-    return tuple(f"{name}: " + ", ".join(f"{item.version} in {item.location}" for item in items) for name, items in found.items() if _really_doubled(items))
+def _candidates(requirements: list[Requirement], installed: dict[str, Distribution], environment: Environment) -> list[Candidate]:
+    """The needed packages that are installed, and numpy, which nearly all of them use."""
+    names = [*(item.package for item in requirements if isinstance(item.installed, str)), *(["numpy"] if "numpy" in installed else [])]
+    return [_candidate(installed[name], installed, environment) for name in dict.fromkeys(names) if name in installed]
 
 
-def _really_doubled(items: list[Distribution]) -> bool:
-    different = len({item.version for item in items}) > 1
-    return different and (len({item.location for item in items}) < len(items) or any(_is_user_site(item.location) for item in items))
+def _candidate(item: Distribution, installed: dict[str, Distribution], environment: Environment) -> Candidate:
+    files = package_metadata.files_of(item)
+    module = package_metadata.module_of(item, files, versions.module_of(canonical(item.name)))
+    return Candidate(item.name, module, package_metadata.is_large(files), _doubt(item, files, installed, environment))
 
 
-def _is_user_site(location: str) -> bool:
-    return bool(re.search(r"^~[/\\](\.local[/\\]lib|Library[/\\]Python|AppData[/\\]Roaming[/\\]Python)", location))
+def _doubt(item: Distribution, files: list[tuple[str, int | None]], installed: dict[str, Distribution], environment: Environment) -> str:
+    """Why its import may fail, as far as metadata tell."""
+    numpy = installed.get("numpy")
+    if numpy and versions.built_for_numpy_1(canonical(item.name), item.version) and versions.satisfies(numpy.version, ">=2"):
+        return f"it was built for numpy 1, and numpy {numpy.version} is installed"
+    platform = environment.platform if isinstance(environment.platform, Platform) else ABSENT
+    return package_metadata.tag_problem(item, environment.interpreter, platform) or package_metadata.defect_of(item, files)
+
+
+def _modules(names: set[str], installed: dict[str, Distribution]) -> dict[str, str]:
+    """Module → distribution of what this load imports."""
+    used = [name for name in (*sorted(names), *versions.used_by_loaders()) if name in installed]
+    return {versions.module_of(name) or name.replace("-", "_"): name for name in dict.fromkeys(used)}
+
+
+def _with_elsewhere(requirements: list[Requirement], environment: Environment) -> list[Requirement]:
+    """Of what is missing, where else on this machine it is installed: what the ``pip`` or ``python`` on the PATH speaks of is often another environment."""
+    if all(isinstance(item.installed, str) for item in requirements):
+        return requirements
+    own = {os.path.realpath(real(item.location)) for item in environment.distributions}
+    folders = {folder: tool for folder, tool in _other_sites().items() if os.path.realpath(folder) not in own}
+    return [item if isinstance(item.installed, str) else replace(item, elsewhere=_found_in(item.package, folders)) for item in requirements]
+
+
+def _other_sites() -> dict[str, str]:
+    """Folder of packages → the command on the PATH that belongs to it."""
+    found: dict[str, str] = {}
+    for tool in ("pip", "pip3", "python", "python3"):
+        path = shutil.which(tool)
+        prefix = _prefix_of(path) if path else ""
+        library = os.path.join(prefix, "lib") if prefix else ""
+        try:
+            names = sorted(name for name in os.listdir(library) if re.fullmatch(r"python3\.\d+", name)) if library else []
+        except OSError:
+            names = []
+        for name in names:
+            found.setdefault(os.path.join(library, name, "site-packages"), path or tool)
+    return found
+
+
+def _prefix_of(tool: str) -> str:
+    """The environment of a python, or of a script by its first line."""
+    first = read_small(tool, 300).split(b"\n")[0].decode("utf-8", "replace")
+    interpreter = first[2:].strip().split(" ")[0] if first.startswith("#!") and "python" in first and "/env" not in first else tool
+    return os.path.dirname(os.path.dirname(interpreter))
+
+
+def _found_in(package: str, folders: dict[str, str]) -> str:
+    for folder, tool in folders.items():
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            continue
+        if any(name.endswith(".dist-info") and canonical(name.split("-")[0]) == package for name in names):
+            return f"{redact.path(folder)} (that of {redact.path(tool)})"
+    return ""

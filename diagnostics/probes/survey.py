@@ -18,14 +18,15 @@ from urllib.parse import urlsplit
 
 from diagnostics import environment as environment_module
 from diagnostics import targets
-from diagnostics.case import ABSENT, NOT_ASKED, Case, ClientUse, Environment, Journey, Listing, Published, RemoteFile, Target, Timing, Unseen
+from diagnostics.case import ABSENT, NOT_ASKED, Case, ClientUse, Environment, Files, Journey, Listing, Published, RemoteFile, Target, Timing, Unseen
 from diagnostics.facts import clients
-from diagnostics.probes import checksums, disk, dns, files, memory, packages
+from diagnostics.probes import accelerator, cache_state, checksums, disk, dns, files, limits, memory, packages
 from diagnostics.probes import http as http_probe
-from diagnostics.probes.budget import Deadline
+from diagnostics.probes.budget import Deadline, start
 from diagnostics.probes.journey import Trip, travel
 from diagnostics.probes.leg import Means
 from diagnostics.probes.listing import api_trip, resolve_url, see_listing
+from diagnostics.probes.load_cost import load_cost
 from diagnostics.probes.stores import client_store, other_stores
 from diagnostics.redact import Secrets
 
@@ -35,7 +36,8 @@ GRACE_SECONDS = 1.0  # for what ran out of the budget to say so
 MOST_URLS = 16
 FILE_SAMPLE = http_probe.Sample(most_bytes=32 << 20)
 ON_NETWORK = frozenset({"journeys", "legs", "listing"})
-ON_LISTING = frozenset({"files", "disks", "memory", "packages", "digests"})
+ON_LISTING = frozenset({"files", "disks", "memory", "limits", "cache_state", "accelerators", "packages", "digests"})
+RECORDS = ("resolvers", "journeys", "listing", "files", "disks", "memory", "limits", "cache_state", "accelerators", "packages", "digests")
 EVERYTHING = ON_NETWORK | ON_LISTING | {"resolvers"}
 Progress = Callable[[str], None]
 DigestMode = Literal["auto", "none", "all"]
@@ -67,6 +69,7 @@ class Survey:
         self._timings: dict[str, Timing] = {}
         self._failures: list[BaseException] = []
         self._stopped = threading.Event()
+        self._found = threading.Event()  # what is here of the target is known
         self._started, self._begun, self._seconds = "", 0.0, 0.0
         self._means: Means | None = None
 
@@ -108,13 +111,13 @@ class Survey:
             target=self.target,
             environment=self.environment,
             timings=timings,
-            **{name: known[name] for name in ("resolvers", "journeys", "listing", "disks", "memory", "packages", "files", "digests") if name in known},
+            **{name: known[name] for name in RECORDS if name in known},
         )
 
     def _asked(self) -> Iterator[str]:
         """Names of the records that this survey is to bring."""
         wanted = self.wanted | ({"journeys"} if self.wanted & ON_NETWORK else set())
-        yield from (name for name in ("resolvers", "journeys", "listing", "files", "disks", "memory", "packages", "digests") if name in wanted)
+        yield from (name for name in RECORDS if name in wanted)
 
     # --- the chains ---
 
@@ -124,6 +127,7 @@ class Survey:
         threads = [self._start(name, chain, deadline, listed) for name, chain in chains.items()]
         if self.wanted & ON_LISTING:
             threads.append(self._start("machine", self._look_at_machine, deadline, listed))
+            threads.append(self._start("packages", self._look_at_packages, deadline, listed))
         end = time.monotonic() + self.budget_seconds + GRACE_SECONDS
         while any(thread.is_alive() for thread in threads) and time.monotonic() < end and not self._failures and not self._stopped.is_set():
             time.sleep(0.01)
@@ -138,11 +142,12 @@ class Survey:
                     self._failures.append(error)
             finally:
                 listed.set() if name == "network" else None
+                self._found.set() if name == "machine" else None
                 with self._lock:
                     self._timings[name] = Timing(probe=name, seconds=time.monotonic() - started)
 
         thread = threading.Thread(target=run, name=f"diagnose-{name}", daemon=True)
-        thread.start()
+        start(thread)
         return thread
 
     def _saw(self, **records: Any) -> None:
@@ -266,9 +271,9 @@ class Survey:
             self._publish(Journey(name=trip.name, purpose=trip.purpose, client=means.client, path=trip.path))
             threads.append(threading.Thread(target=self._travel, args=(trip, means), name=f"diagnose-{trip.name}", daemon=True))
         for thread in threads:
-            thread.start()
+            start(thread)
         for thread in threads:
-            thread.join()
+            thread.join() if thread.ident else None  # one that could not be started has done its work already
 
     def _travel(self, trip: Trip, means: Means) -> None:
         try:
@@ -290,11 +295,30 @@ class Survey:
             listing = self._seen.get("listing", Unseen("timed_out", "the list of files"))
         here = files.see_files(self.target, self.environment, listing)
         self._saw(files=here)
-        if "disks" in self.wanted:
-            self._saw(disks=disk.see_disks(self.target, self.environment, listing, here))
-        if "memory" in self.wanted:
-            needed, why = memory.needed_memory(listing, here, self.target)
-            self._saw(memory=memory.see_memory(needed, why))
+        self._found.set()
+        looks: dict[str, Callable[[], Any]] = {
+            "disks": lambda: disk.see_disks(self.target, self.environment, listing, here),
+            "memory": lambda: memory.see_memory(load_cost(listing, here, self.target, self.environment)),
+            "limits": lambda: limits.see_limits(self.target, self.environment, self._will_download(listing, here)),
+            "cache_state": lambda: cache_state.see_cache_state(self.target, self.environment, listing, here, self._seen.get("disks", NOT_ASKED)),
+        }
+        for name, look in looks.items():
+            if name in self.wanted:
+                self._saw(**{name: look()})
+
+    def _will_download(self, listing: Listing | Unseen, here: Files | Unseen) -> bool:
+        """Whether the client would fetch anything: not of what is all here, not when it was told to stay off the network."""
+        if self.target.kind in ("directory", "file", "none") or clients.offline(self.environment, self.target):
+            return False
+        return files.missing_bytes(listing, here) != 0
+
+    def _look_at_packages(self, deadline: Deadline, _listed: threading.Event) -> None:
+        """What runs other processes, beside what reads files."""
+        self._found.wait(max(0.0, deadline.left() - 3.0))
+        with self._lock:
+            listing, here = (self._seen.get(name, Unseen("timed_out", name)) for name in ("listing", "files"))
+        if "accelerators" in self.wanted:
+            self._saw(accelerators=accelerator.see_accelerators(self.environment, here))
         if "packages" in self.wanted:
             self._saw(packages=packages.see_packages(self.target, self.environment, listing, here, self.python))
 

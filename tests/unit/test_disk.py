@@ -18,7 +18,10 @@ from diagnostics import codec
 from diagnostics.case import ABSENT, NOT_ASKED, Case, ClientUse, Disk, Environment, Listing, Platform, RemoteFile, Target, Unseen, Variable
 from diagnostics.diagnosis import diagnose
 from diagnostics.probes import disk as probe
-from diagnostics.probes.disk import mount_of, see_disks, write_probe
+from diagnostics.probes import writing
+from diagnostics.probes.disk import see_disks
+from diagnostics.probes.mounts import Mount, mount_of
+from diagnostics.probes.writing import write_probe
 from tests.unit.files_made import cached, hub_target, listing_of, tiny
 from tests.unit.users import unprivileged
 
@@ -194,7 +197,7 @@ def test_a_silent_file_system_is_left_behind(tmp_path: Path, monkeypatch: pytest
 
     asleep = threading.Event()
     monkeypatch.setattr(probe, "SECONDS", 0.2)
-    monkeypatch.setattr(probe, "write_probe", lambda folder: asleep.wait(5) and 0)
+    monkeypatch.setattr(writing, "write_probe", lambda folder: asleep.wait(5) and 0)
     disk = disks_of(tmp_path, large(10))[0]
     asleep.set()
     assert isinstance(disk.writable, Unseen) and disk.writable.why == "timed_out"
@@ -208,8 +211,8 @@ def test_mounts_are_read_with_their_escapes(tmp_path: Path) -> None:
     escaped = str(place).replace(" ", "\\040")
     text = f"1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 8:2 / {escaped} rw,noexec - xfs /dev/b rw\n3 1 0:5 / {escaped} ro - nfs4 h:/x rw,vers=4\nnonsense\n9 9 - \n"
     (tmp_path / "info").write_text(text)
-    assert mount_of(str(place / "x"), str(tmp_path / "info")) == (str(place), "nfs4", frozenset({"ro", "rw", "vers=4"}))
-    assert mount_of("/", str(tmp_path / "info"))[1] == "ext4" and mount_of("/", str(tmp_path / "none")) == ("", "", frozenset())
+    assert mount_of(str(place / "x"), str(tmp_path / "info")) == Mount(str(place), "nfs4", frozenset({"ro", "rw", "vers=4"}), "h:/x")
+    assert mount_of("/", str(tmp_path / "info")).kind == "ext4" and mount_of("/", str(tmp_path / "none")).point == ""
 
 
 def test_targets_without_a_cache(tmp_path: Path) -> None:

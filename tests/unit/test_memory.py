@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from diagnostics import codec
-from diagnostics.case import ABSENT, Case, Environment, Files, FileSeen, Listing, Memory, MemoryLimit, Platform, RemoteFile, Target, Unseen
+from diagnostics.case import ABSENT, Case, Distribution, Environment, Files, FileSeen, Listing, Memory, MemoryLimit, Platform, RemoteFile, Target, Unseen
 from diagnostics.diagnosis import diagnose
-from diagnostics.probes.memory import needed_memory, see_memory
+from diagnostics.probes.load_cost import LoadCost, load_cost
+from diagnostics.probes.memory import see_memory
 
 GB = 10**9
+
 MIB = 1 << 20
 V2 = "30 23 0:26 {root} /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
 V1 = "35 31 0:32 {root} /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n"
@@ -52,6 +55,11 @@ def v1(folder: str, limit: int = 9223372036854771712, usage: int = 0, inactive: 
     }
 
 
+def cost(count: int) -> LoadCost:
+    """A load that takes so many bytes, however one counts."""
+    return LoadCost(own=count, resident=count, mapped=count, data=count, largest=count, why="1 file of weights")
+
+
 def cgroups(memory: Memory) -> dict[str, int]:
     """Source → what can be had there."""
     return {limit.source: limit.available_bytes for limit in memory.limits if limit.kind == "cgroup"}
@@ -59,8 +67,8 @@ def cgroups(memory: Memory) -> dict[str, int]:
 
 def test_without_a_limit_there_is_the_host_alone(tmp_path: Path) -> None:
     """No cgroup, or only unlimited ones: the host's figures, no alarm."""
-    plain = see_memory(ABSENT, "", tree(tmp_path / "a", "", "", {}))
-    unlimited = see_memory(ABSENT, "", tree(tmp_path / "b", "0::/x\n4:memory:/y\n", V2.format(root="/") + V1.format(root="/"), v2("x") | v1("y")))
+    plain = see_memory(ABSENT, tree(tmp_path / "a", "", "", {}))
+    unlimited = see_memory(ABSENT, tree(tmp_path / "b", "0::/x\n4:memory:/y\n", V2.format(root="/") + V1.format(root="/"), v2("x") | v1("y")))
     assert cgroups(plain) == cgroups(unlimited) == {}
     assert plain.total_bytes == 64_000_000 * 1024 and plain.available_bytes == 63_000_000 * 1024 and plain.oom_kills is ABSENT
 
@@ -68,7 +76,7 @@ def test_without_a_limit_there_is_the_host_alone(tmp_path: Path) -> None:
 def test_a_container_of_v2(tmp_path: Path) -> None:
     """memory.max less what is in use, but for page cache that can be dropped."""
     root = tree(tmp_path, "0::/\n", V2.format(root="/"), v2("", 2000 * MIB, 900 * MIB, 400 * MIB, events="low 0\noom 2\noom_kill 2"))
-    memory = see_memory(ABSENT, "", root)
+    memory = see_memory(ABSENT, root)
     assert cgroups(memory) == {"cgroup v2 / memory.max": 1500 * MIB} and memory.oom_kills == 2
 
 
@@ -81,27 +89,27 @@ def test_the_least_of_nested_groups(tmp_path: Path) -> None:
         | v2("slurm/job/step", 3000 * MIB, 100 * MIB)
         | v2("slurm")
     )
-    memory = see_memory(ABSENT, "", tree(tmp_path, "0::/slurm/job/step/task\n", V2.format(root="/"), files))
+    memory = see_memory(ABSENT, tree(tmp_path, "0::/slurm/job/step/task\n", V2.format(root="/"), files))
     assert cgroups(memory) == {"cgroup v2 /slurm/job/step memory.max": 2900 * MIB, "cgroup v2 /slurm/job memory.max": 1000 * MIB}
 
 
 def test_memory_high_counts_and_swap_helps_against_max_only(tmp_path: Path) -> None:
     """Above memory.high the process crawls; memory.max may be passed with swap, as far as swap.max and the host allow."""
     files = v2("g", 1000 * MIB, 0, 0, high=600 * MIB) | {"g/memory.swap.max": 500 * MIB, "g/memory.swap.current": 100 * MIB}
-    memory = see_memory(ABSENT, "", tree(tmp_path, "0::/g\n", V2.format(root="/"), files, swap_kb=10_000_000))
+    memory = see_memory(ABSENT, tree(tmp_path, "0::/g\n", V2.format(root="/"), files, swap_kb=10_000_000))
     assert cgroups(memory) == {"cgroup v2 /g memory.max": 1400 * MIB, "cgroup v2 /g memory.high": 600 * MIB}
 
 
 def test_a_container_of_v1_whose_path_is_the_hosts(tmp_path: Path) -> None:
     """Docker without a namespace: the mount's root is what the path begins with."""
     root = tree(tmp_path, "4:memory:/docker/abc\n", V1.format(root="/docker/abc"), v1("", 300 * MIB, 100 * MIB, 50 * MIB))
-    memory = see_memory(ABSENT, "", root)
+    memory = see_memory(ABSENT, root)
     assert cgroups(memory) == {"cgroup v1 / memory.limit_in_bytes": 250 * MIB} and memory.oom_kills == 3
 
 
 def test_a_v1_limit_that_is_set_above_what_is_mounted(tmp_path: Path) -> None:
     """hierarchical_memory_limit knows of an ancestor that is not visible here."""
-    memory = see_memory(ABSENT, "", tree(tmp_path, "4:memory:/pod/c\n", V1.format(root="/pod/c"), v1("", usage=10 * MIB, hierarchical=400 * MIB)))
+    memory = see_memory(ABSENT, tree(tmp_path, "4:memory:/pod/c\n", V1.format(root="/pod/c"), v1("", usage=10 * MIB, hierarchical=400 * MIB)))
     assert cgroups(memory) == {"cgroup v1 above / hierarchical_memory_limit": 390 * MIB}
 
 
@@ -109,27 +117,27 @@ def test_a_hybrid_machine(tmp_path: Path) -> None:
     """v2 is mounted without the memory controller: v1 has the limit."""
     files = v1("batch", 700 * MIB, 100 * MIB) | v1("") | {"unified/cgroup.procs": "1"}
     mounts = V1.format(root="/") + "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
-    memory = see_memory(ABSENT, "", tree(tmp_path, "4:memory:/batch\n0::/batch\n", mounts, files))
+    memory = see_memory(ABSENT, tree(tmp_path, "4:memory:/batch\n0::/batch\n", mounts, files))
     assert cgroups(memory) == {"cgroup v1 /batch memory.limit_in_bytes": 600 * MIB}
 
 
 @pytest.mark.parametrize("content", ["", "garbage", "-5", "9" * 400, "\x00\xff", "1e9"])
 def test_control_files_of_any_shape(tmp_path: Path, content: str) -> None:
     """What cannot be read as a number is no limit."""
-    memory = see_memory(ABSENT, "", tree(tmp_path, "0::/g\nxx\n:::\n", V2.format(root="/"), {"g/memory.max": content, "g/memory.current": content}))
+    memory = see_memory(ABSENT, tree(tmp_path, "0::/g\nxx\n:::\n", V2.format(root="/"), {"g/memory.max": content, "g/memory.current": content}))
     assert cgroups(memory) == {}
 
 
 @pytest.mark.parametrize("path", ["/../../other", "/not/there", "/g\\040x"])
 def test_paths_that_are_not_here_mean_the_mount(tmp_path: Path, path: str) -> None:
     """A group outside of the namespace: the mount point itself is what is above us."""
-    memory = see_memory(ABSENT, "", tree(tmp_path, f"0::{path}\n", V2.format(root="/"), v2("", 100 * MIB)))
+    memory = see_memory(ABSENT, tree(tmp_path, f"0::{path}\n", V2.format(root="/"), v2("", 100 * MIB)))
     assert cgroups(memory) == {"cgroup v2 / memory.max": 100 * MIB}
 
 
 def test_a_limit_above_the_machine_is_none(tmp_path: Path) -> None:
     """A container with 1 TB on a machine with 64 GB."""
-    assert cgroups(see_memory(ABSENT, "", tree(tmp_path, "0::/\n", V2.format(root="/"), v2("", 10**12)))) == {}
+    assert cgroups(see_memory(ABSENT, tree(tmp_path, "0::/\n", V2.format(root="/"), v2("", 10**12)))) == {}
 
 
 def test_accelerators_are_noted(tmp_path: Path) -> None:
@@ -138,12 +146,12 @@ def test_accelerators_are_noted(tmp_path: Path) -> None:
     (root / "dev").mkdir()
     for name in ("nvidia0", "nvidiactl", "kfd", "null"):
         (root / "dev" / name).touch()
-    assert see_memory(ABSENT, "", root).accelerators == ("/dev/kfd", "/dev/nvidia0")
+    assert see_memory(ABSENT, root).accelerators == ("/dev/kfd", "/dev/nvidia0")
 
 
 def test_this_machine_is_healthy() -> None:
     """The real thing: figures that make sense, and JSON both ways."""
-    memory = see_memory(1, "one byte")
+    memory = see_memory(cost(1))
     assert 0 < memory.available_bytes <= memory.total_bytes and all(limit.available_bytes > 0 for limit in memory.limits)
     assert codec.decode(Memory, json.loads(json.dumps(codec.encode(memory)))) == memory
     assert diagnose(Case(memory=memory)) == []
@@ -152,7 +160,7 @@ def test_this_machine_is_healthy() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is enforced on Linux")
 def test_an_address_space_limit_is_seen() -> None:
     """ulimit -v, for real, in a child process."""
-    code = "from diagnostics.probes.memory import see_memory; print([(l.source, l.limit_bytes) for l in see_memory(1, '').limits if l.kind == 'rlimit'])"
+    code = "from diagnostics.probes.load_cost import LoadCost; from diagnostics.probes.memory import see_memory; print([(l.source, l.limit_bytes) for l in see_memory(LoadCost(own=1, resident=1, mapped=1, data=1, largest=1, why='')).limits if l.kind == 'rlimit'])"
     limit = 3 << 30
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -163,25 +171,61 @@ def test_an_address_space_limit_is_seen() -> None:
 # --- what is needed ---------------------------------------------------------------------------------------------------------------
 
 
+def needs(listing: Listing | Unseen, files: Files | Unseen, loader: str = "transformers", **installed: str) -> LoadCost:
+    found = tuple(Distribution(name=name, version=version) for name, version in (installed or {"transformers": "5.24.0"}).items())
+    taken = load_cost(listing, files, Target(spec="a/b", kind="hub", loader=loader), Environment(distributions=found))
+    assert isinstance(taken, LoadCost)
+    return taken
+
+
 def test_weights_are_what_is_needed() -> None:
     """The published sizes of the weights that count; not the tokenizer, not the copy in another format."""
     files = tuple(
         RemoteFile(path=path, bytes=size) for path, size in (("model.safetensors", 440 * MIB), ("pytorch_model.bin", 440 * MIB), ("tokenizer.json", MIB))
     )
-    needed, why = needed_memory(Listing(source="hub", files=files, wanted=("model.safetensors", "tokenizer.json")), ABSENT, Target(spec="a/b", kind="hub"))
-    assert needed == 440 * MIB and "safetensors" in why
+    taken = needs(Listing(source="hub", files=files, wanted=("model.safetensors", "tokenizer.json")), ABSENT)
+    assert taken.resident == 440 * MIB and "safetensors" in taken.why
 
 
 def test_of_a_file_that_is_a_pointer_its_true_size_is_needed() -> None:
     """A git-lfs pointer of 130 bytes stands for the weights."""
     here = Files(place="folder", path="/m", files=(FileSeen(path="model.safetensors", bytes=134, expected_bytes=5 * GB),))
-    assert needed_memory(ABSENT, here, Target(spec="/m", kind="directory"))[0] == 5 * GB
+    assert needs(ABSENT, here).resident == 5 * GB
 
 
 def test_no_sizes_no_need() -> None:
     """Nothing is known: no verdict."""
-    needed, _ = needed_memory(ABSENT, ABSENT, Target(spec="", kind="none"))
-    assert isinstance(needed, Unseen)
+    assert isinstance(load_cost(ABSENT, ABSENT, Target(spec="", kind="none"), Environment()), Unseen)
+
+
+def weights(path: str, content: str, size: int = GB) -> Files:
+    return Files(place="folder", path="/m", files=(FileSeen(path=path, bytes=size, content=content),))
+
+
+def test_what_is_mapped_is_no_memory_of_ones_own() -> None:
+    """safetensors and zip checkpoints stay the file's pages; a legacy pickle is read whole; an older transformers builds the model first."""
+    assert needs(ABSENT, weights("model.safetensors", "safetensors")).own == 0
+    assert needs(ABSENT, weights("pytorch_model.bin", "zip")).own == 0
+    assert needs(ABSENT, weights("pytorch_model.bin", "torch-legacy")).own == GB
+    assert needs(ABSENT, weights("model.safetensors", "safetensors"), transformers="4.40.0").own == GB
+    assert needs(ABSENT, weights("model.pt", "zip"), loader="torch", torch="2.13.0").own > GB
+    assert needs(ABSENT, weights("model-q4.gguf", "gguf"), loader="", llama_cpp_python="0.3").own == 0
+
+
+def test_another_dtype_than_stored_is_a_copy(tmp_path: Path) -> None:
+    """config.json names bfloat16 and the file holds float32: half of it is made anew; alike, or quantised, nothing is."""
+    header = json.dumps({"a": {"dtype": "F32", "shape": [1000], "data_offsets": [0, 4000]}}).encode()
+    (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4000))
+    size = 8 + len(header) + 4000
+
+    def own(config: dict[str, object]) -> int:
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        names = ("config.json", "model.safetensors")
+        files = tuple(FileSeen(path=name, location=str(tmp_path / name), bytes=size, content="safetensors") for name in names)
+        return needs(ABSENT, Files(place="folder", path=str(tmp_path), files=files)).own
+
+    assert own({"dtype": "bfloat16"}) == own({"torch_dtype": "float16"}) == size // 2
+    assert own({"dtype": "float32"}) == own({}) == own({"dtype": "bfloat16", "quantization_config": {}}) == own({"dtype": ["x"]}) == 0
 
 
 # --- judging ----------------------------------------------------------------------------------------------------------------------
@@ -194,6 +238,9 @@ def judged(needed: int | Unseen, *limits: MemoryLimit, container: str = "", acce
         available_bytes=28 * GB,
         limits=(host, *limits),
         needed_bytes=needed,
+        resident_bytes=needed,
+        mapped_bytes=needed,
+        private_bytes=needed,
         needed_why="2 files of weights (safetensors), as stored",
         accelerators=accelerators,
     )
