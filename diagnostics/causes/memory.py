@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from diagnostics.case import Case, Cause, Fault, Finding, Platform, Remedy, Unseen
+from diagnostics.case import Case, Cause, Fault, Finding, Memory, Platform, Remedy, Unseen
 from diagnostics.causes.claims import again
 from diagnostics.causes.files_words import found, of_step, seen
+from diagnostics.causes.versions_common import NO_MEMORY, failed_imports
 
 Recognise = Callable[[Case, tuple[Fault, ...]], list[Finding]]
 
@@ -57,9 +58,20 @@ def _limited(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 
 def _address_space(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     """The limit, and the imports that found no memory under it."""
-    own = of_step(faults, "memory", "rlimit")
-    failed = [fault for fault in of_step(faults, "packages", "import") if re.search(r"MemoryError|annot allocate memory|bad_alloc", seen(fault, "import").seen)]
-    return found("address-space-limited", [*own, *failed], _facts(case, own[0])) if own else []
+    own, failed = of_step(faults, "memory", "rlimit"), failed_imports(faults, NO_MEMORY)
+    limit = next((limit for limit in case.memory.limits if limit.kind == "rlimit"), None) if isinstance(case.memory, Memory) else None
+    if own:
+        return found("address-space-limited", [*own, *failed], _facts(case, own[0]))
+    if not failed or limit is None:
+        return []
+    package = failed[0].subject.name
+    facts = {
+        "source": limit.source,
+        "limit": f"{limit.limit_bytes / 1e6:.0f} MB",
+        "needed": "more",
+        "why_needed": f"The import of {package} alone finds no memory",
+    }
+    return found("address-space-limited", failed, facts)
 
 
 def _smaller(finding: Finding, case: Case) -> Remedy:
@@ -212,7 +224,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         id="memory-limited-by-container",
         owner=("machine",),
-        title="The limit of {source} leaves {available} of memory, and the weights take {needed}",
+        title="The limit of {source} leaves {available} of memory, and loading takes {needed}",
         why="The machine has {host}, but this process may not have it: its limit is {limit}. {consequence}. {why_needed}.",
         recognise=_limited,
         remedies=_container_remedies,
@@ -221,7 +233,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         id="memory-insufficient",
         owner=("machine",),
-        title="The weights take {needed} of memory, and {available} can be had on this machine",
+        title="Loading takes {needed} of memory, and {available} can be had on this machine",
         why="{consequence}. {why_needed}.",
         recognise=_by_kind("memory-insufficient", "host", "cgroup"),
         remedies=_insufficient_remedies,

@@ -9,6 +9,10 @@ from collections.abc import Callable
 from diagnostics.case import Case, Fault, Finding, Packages, Requirement
 from diagnostics.causes.files_words import found, named, of_step, seen, shell_path
 
+# What an import says where it gets no memory (CPython, libstdc++, glibc's loader, OpenBLAS).
+NO_MEMORY = (
+    r"MemoryError|annot allocate memory|bad_alloc|Memory allocation still failed|failed to map segment from shared object$|error return without exception set"
+)
 Recognise = Callable[[Case, tuple[Fault, ...]], list[Finding]]
 
 

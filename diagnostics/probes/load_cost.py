@@ -60,7 +60,7 @@ def load_cost(listing: Listing | Unseen, files: Files | Unseen, target: Target, 
         mapped=sum(size * _mappings(path, target) for path, size in sizes.items()) + (TORCH_ADDRESS_SPACE if torch else 0),
         data=total + (TORCH_DATA if torch else 0),
         largest=max(sizes.values()),
-        why=_why(sizes, own, bool(converted)),
+        why=_why(sizes, own, bool(converted)) + (", with the libraries themselves" if torch and own else ""),
     )
 
 
