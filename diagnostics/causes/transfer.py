@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 
-from diagnostics.case import Body, CacheState, Case, Cause, Disk, Fault, Finding, Leg, Lock, Platform, Published, Remedy, Unseen
+from diagnostics.case import Body, CacheState, Case, Cause, Disk, Fault, Finding, Leg, Limits, Lock, Platform, Published, Remedy, Unseen
 from diagnostics.causes.claims import again, by_subject, journey_of, on_legs
 from diagnostics.causes.files_words import found, named, of_step, seen, shell_path
 from diagnostics.causes.settings_common import set_variable
+from diagnostics.causes.versions_common import NO_THREAD, failed_imports
 
 HOW = {
     "reset": "The connection was reset before the end of {file}.",
@@ -140,12 +141,16 @@ def _open_files_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 
 def _processes(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    own = of_step(faults, "limits", "processes")
-    if not own:
+    own, failed = of_step(faults, "limits", "processes"), failed_imports(faults, NO_THREAD)
+    if not own and not failed:
         return []
+    limit = next(iter(case.limits.processes), None) if isinstance(case.limits, Limits) else None
+    source = limit.source if limit else "this system"
+    if not own:
+        return found("processes-limited", failed, {"source": source, "used": "all", "needed": f"room for the threads of {failed[0].subject.name}"})
     line = seen(own[0], "processes and threads")
-    facts = {"source": own[0].subject.name, "used": line.seen or "all", "needed": line.expected.partition(" (")[0] or "room for more"}
-    return found("processes-limited", own, facts)
+    facts = {"source": own[0].subject.name if line.seen else source, "used": line.seen or "all", "needed": line.expected.partition(" (")[0] or "room for more"}
+    return found("processes-limited", [*own, *failed], facts)
 
 
 def _processes_remedies(finding: Finding, case: Case) -> list[Remedy]:

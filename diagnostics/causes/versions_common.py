@@ -13,6 +13,8 @@ from diagnostics.causes.files_words import found, named, of_step, seen, shell_pa
 NO_MEMORY = (
     r"MemoryError|annot allocate memory|bad_alloc|Memory allocation still failed|failed to map segment from shared object$|error return without exception set"
 )
+# … and where it gets no thread (OpenBLAS, CPython, clone(2) EAGAIN).
+NO_THREAD = r"pthread_create failed|can.t start new thread|Resource temporarily unavailable"
 Recognise = Callable[[Case, tuple[Fault, ...]], list[Finding]]
 
 

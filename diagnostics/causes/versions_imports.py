@@ -7,7 +7,7 @@ import re
 from diagnostics.case import Case, Cause, Fault, Finding, Memory, Platform, Remedy, Unseen
 from diagnostics.causes.claims import again
 from diagnostics.causes.files_words import found, named, of_step, seen
-from diagnostics.causes.versions_common import NO_MEMORY, Recognise, facts_of, failed_imports, import_text, install, python_of, show
+from diagnostics.causes.versions_common import NO_MEMORY, NO_THREAD, Recognise, facts_of, failed_imports, import_text, install, python_of, show
 from diagnostics.facts.clients import canonical
 
 NUMPY = r"compiled using NumPy 1\.x|numpy\.dtype size changed|_ARRAY_API not found|numpy\.core\.multiarray failed to import|module compiled against (?:API|ABI) version"
@@ -81,7 +81,7 @@ def _instruction(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 def _broken(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     """Whatever nothing above explains; where a limit on memory is set, an import that found none says nothing of the package."""
     limited = isinstance(case.memory, Memory) and any(limit.kind == "rlimit" for limit in case.memory.limits)
-    return _by_error("package-broken", "", unless=NO_MEMORY if limited else "")(case, faults)
+    return _by_error("package-broken", "", unless=f"{NO_MEMORY}|{NO_THREAD}" if limited else NO_THREAD)(case, faults)
 
 
 # --- remedies -----------------------------------------------------------------------------------------------------------------

@@ -74,4 +74,4 @@ def _home(variables: Mapping[str, str]) -> str:
 
 
 def _unusable(python: str, problem: Problem | None) -> tuple[Variable, ...]:
-    return (Variable(name="--diagnose-python", value=redact.path(python), problem=problem),) if problem else ()
+    return (Variable(name="--diagnose-python", value=redact.path(python), problem=problem),) if problem and problem.code != "no-process" else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.resources
 import json
 import os
@@ -25,7 +26,7 @@ NOT_PASSED = frozenset({"PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONDEBUG", "PYTHON
 def read_interpreter(python: str, variables: Mapping[str, str]) -> tuple[Interpreter | Unseen, tuple[Distribution, ...], Problem | None]:
     """What ``python`` is ("" is this one) and what is installed for it; a problem where it cannot be asked.
 
-    Codes: interpreter-missing, interpreter-unusable, interpreter-silent.
+    Codes: interpreter-missing, interpreter-unusable, interpreter-silent, no-process.
     """
     if not python or _same(python, sys.executable):
         return *records(inventory.describe()), None
@@ -53,6 +54,8 @@ def _ask(python: str, variables: Mapping[str, str]) -> dict[str, Any] | Problem:
     except (FileNotFoundError, NotADirectoryError):
         return Problem(code="interpreter-missing", detail=f"there is no {shown}")
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.EAGAIN, errno.ENOMEM):  # the machine refuses a process: not this interpreter's fault
+            return Problem(code="no-process", detail=f"no further process could be started to ask {shown} ({os.strerror(error.errno)})")
         return Problem(code="interpreter-unusable", detail=f"{shown} cannot be run: {redact.plain(getattr(error, 'strerror', None) or str(error))}")
     return _described(done.stdout[:MOST_BYTES], done.returncode, shown)
 

@@ -139,7 +139,7 @@ def _trial(item: Candidate, said: dict[str, Any] | None, errors: str) -> ImportT
         module=item.module,
         outcome="failed" if failed else "imported",
         error=_clean(said.get("error"), 80) if failed else "",
-        message=_clean(said.get("message"), 600) if failed else _numpy_warning(errors),
+        message=(_clean(said.get("message"), 600) or _last_words(errors)) if failed else _numpy_warning(errors),
         missing=_clean(said.get("missing"), 120),
         origin=redact.path(str(said.get("origin", ""))),
         doubt=redact.plain(item.doubt, 200),
@@ -151,6 +151,13 @@ def _clean(value: object, limit: int) -> str:
     return redact.Secrets().clean(value, limit) if isinstance(value, str) else ""
 
 
+def _last_words(errors: str) -> str:
+    """What was written where the exception says nothing: OpenBLAS interrupts the process when it gets no thread (driver/others/blas_server.c)."""
+    lines = [line for line in errors.splitlines() if line.strip()]
+    told = next((line for line in lines if "pthread_create failed" in line), lines[-1] if lines else "")
+    return _clean(told, 300)
+
+
 def _numpy_warning(errors: str) -> str:
     """What numpy 2 writes, without ending the import, when a module built for numpy 1 is loaded."""
     match = re.search(r"A module that was compiled using NumPy 1\.x cannot be run in\s+NumPy [\d.]+", errors)
@@ -160,13 +167,13 @@ def _numpy_warning(errors: str) -> str:
 def _crashed(item: Candidate, status: int, errors: str, seconds: float) -> ImportTrial:
     """It ended without a word: by a signal (a killed one says nothing of the package), or by an exit of its own."""
     number = -status if status < 0 else 0
-    last = errors.strip().splitlines()[-1] if errors.strip() else ""
+    last = _last_words(errors)
     outcome = "unfinished" if number == 9 else "crashed"
     return ImportTrial(
         package=item.package,
         module=item.module,
         outcome=outcome,  # type: ignore[arg-type]
-        message=_clean(last, 400) or (f"ended by signal {number}" if number else f"exit status {status}"),
+        message=last or (f"ended by signal {number}" if number else f"exit status {status}"),
         signal=number,
         doubt=redact.plain(item.doubt, 200),
         seconds=seconds,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from diagnostics.case import ABSENT, Environment, Limits, Platform, ProcessLimit, Target, Unseen
@@ -25,17 +26,26 @@ def see_limits(target: Target, environment: Environment, downloads: bool, root: 
     """The ceilings over this process. ``downloads`` says whether anything is still to be fetched; ``root`` is where /proc and /sys are looked for."""
     soft, hard = _open_files()
     files, why = _files_needed(target, downloads)
-    threads = (WORKERS + 1 if downloads else 0) + (os.cpu_count() or 1)
+    threads = 1 + (WORKERS + 1 if downloads else 0) + (os.cpu_count() or 1)
     return Limits(
         open_files=soft,
         open_files_hard=hard,
         open_files_needed=files,
         open_files_why=why,
-        processes=tuple(_process_limits(environment, root)),
+        processes=tuple(replace(limit, used=_without_us(limit.used, root)) for limit in _process_limits(environment, root)),
         processes_needed=threads,
-        processes_why=f"{f'{WORKERS} downloads at once, ' if downloads else ''}a thread a core to compute with",
+        processes_why=f"{f'{WORKERS} downloads at once, ' if downloads else ''}a process, and a thread a core to compute with",
         starts_threads=_starts_threads(),
     )
+
+
+def _without_us(used: int | Unseen, root: Path) -> int | Unseen:
+    """What would be in use if this run were not: its threads will be gone when the model loads."""
+    try:
+        own = len(os.listdir(root / "proc/self/task"))
+    except OSError:
+        own = 1
+    return max(0, used - own) if isinstance(used, int) else used
 
 
 def _files_needed(target: Target, downloads: bool) -> tuple[int, str]:

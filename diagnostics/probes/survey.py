@@ -295,11 +295,12 @@ class Survey:
             listing = self._seen.get("listing", Unseen("timed_out", "the list of files"))
         here = files.see_files(self.target, self.environment, listing)
         self._saw(files=here)
+        if "limits" in self.wanted:  # before other processes are started
+            self._saw(limits=limits.see_limits(self.target, self.environment, self._will_download(listing, here)))
         self._found.set()
         looks: dict[str, Callable[[], Any]] = {
             "disks": lambda: disk.see_disks(self.target, self.environment, listing, here),
             "memory": lambda: memory.see_memory(load_cost(listing, here, self.target, self.environment)),
-            "limits": lambda: limits.see_limits(self.target, self.environment, self._will_download(listing, here)),
             "cache_state": lambda: cache_state.see_cache_state(self.target, self.environment, listing, here, self._seen.get("disks", NOT_ASKED)),
         }
         for name, look in looks.items():
