@@ -32,11 +32,13 @@ def see_cache_state(
     return CacheState(path=redact.path(folder), locks=tuple(_locks(folder, _due(listing, files), soft)), stale=tuple(_stale(target, folder, listing)))
 
 
-def _due(listing: Listing | Unseen, files: Files | Unseen) -> dict[str, str]:
-    """Etag → path of the files that are not here: only their locks stand in the way."""
+def _due(listing: Listing | Unseen, files: Files | Unseen) -> dict[str, str] | None:
+    """Etag → path of the files that are not here: only their locks stand in the way. None where nobody knows which those are."""
+    if not isinstance(listing, Listing):
+        complete = isinstance(files, Files) and files.exists and not files.missing
+        return {} if complete else None
     here = {seen.path for seen in files.files if isinstance(seen.bytes, int)} if isinstance(files, Files) else set()
-    remote = listing.files if isinstance(listing, Listing) else ()
-    return {etag: file.path for file in remote if file.path not in here for etag in _etags(file)}
+    return {etag: file.path for file in listing.files if file.path not in here for etag in _etags(file)}
 
 
 def _etags(file: RemoteFile) -> list[str]:
@@ -46,14 +48,14 @@ def _etags(file: RemoteFile) -> list[str]:
 # --- locks ------------------------------------------------------------------------------------------------------------------
 
 
-def _locks(folder: str, due: dict[str, str], soft: bool) -> list[Lock]:
+def _locks(folder: str, due: dict[str, str] | None, soft: bool) -> list[Lock]:
     place = os.path.join(os.path.dirname(folder), ".locks", os.path.basename(folder))
     try:
         names = sorted(name for name in os.listdir(place) if name.endswith(".lock"))
     except OSError:
         return []
-    wanted = [name for name in names if not due or name.removesuffix(".lock") in due]
-    found = (_held(folder, os.path.join(place, name), due.get(name.removesuffix(".lock"), ""), soft) for name in wanted[:MOST_LOCKS])
+    wanted = [name for name in names if due is None or name.removesuffix(".lock") in due]
+    found = (_held(folder, os.path.join(place, name), (due or {}).get(name.removesuffix(".lock"), ""), soft) for name in wanted[:MOST_LOCKS])
     return [lock for lock in found if lock]
 
 

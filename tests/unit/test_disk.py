@@ -7,6 +7,7 @@ import dataclasses
 import errno
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from diagnostics import codec
-from diagnostics.case import ABSENT, NOT_ASKED, Case, ClientUse, Disk, Environment, Listing, Platform, RemoteFile, Target, Unseen, Variable
+from diagnostics.case import ABSENT, NOT_ASKED, Case, ClientUse, Disk, Distribution, Environment, Listing, Platform, RemoteFile, Target, Unseen, Variable
 from diagnostics.diagnosis import diagnose
 from diagnostics.probes import disk as probe
 from diagnostics.probes import writing
@@ -229,6 +230,85 @@ def test_targets_without_a_cache(tmp_path: Path) -> None:
     )
 
 
+def test_few_inodes_for_many_files(tmp_path: Path) -> None:
+    """A model of many small files needs two each: the blob and the link."""
+    many = Listing(source="hub", files=tuple(RemoteFile(path=f"f{n}.json", bytes=1) for n in range(30)), wanted=tuple(f"f{n}.json" for n in range(30)))
+    with mounted(tmp_path / "few", "size=4m", "nr_inodes=40"):
+        assert judged(disks_of(tmp_path / "few", many)[0]) == [("disk-inodes-exhausted", "error")]
+        assert judged(disks_of(tmp_path / "few", large(10))[0]) == []
+
+
+def test_a_limit_on_the_size_of_files(tmp_path: Path) -> None:
+    """ulimit -f, for real, in a child process: below the largest file, above it, and so low that not even a short file can be written."""
+
+    def seen(limit: int) -> Disk:
+        code = f"import json, sys; from tests.unit.test_disk import *; print(json.dumps(codec.encode(disks_of(Path({str(tmp_path)!r}), large(10_000_000))[0])))"
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        )
+        return codec.decode(Disk, json.loads(done.stdout))
+
+    assert judged(seen(5_000_000)) == [("file-size-limited", "error")]
+    assert judged(seen(10_000_000)) == []
+    assert judged(seen(100)) == [("file-size-limited", "error")]
+
+
+def test_fat_has_a_largest_file() -> None:
+    """4 GiB and not one byte more; no such file system can be made here."""
+    disk = made(kind="vfat", largest_bytes=5 * 10**9, largest_path="model.safetensors", file_limit_bytes=(1 << 32) - 1, file_limit_by="the file system vfat")
+    assert probe._file_limit("vfat")[0] == (1 << 32) - 1 and judged(disk) == [("file-size-limited", "error")]
+    assert judged(dataclasses.replace(disk, largest_bytes=4 * 10**9)) == []
+
+
+def test_names_and_paths_that_are_too_long(tmp_path: Path) -> None:
+    """A cache so deep that the client's own names no longer fit (4095 bytes), and a folder whose name alone is too long (255)."""
+    deep = tmp_path.joinpath(*["d" * 200] * 20)
+    assert judged(disks_of(deep, large(10))[0]) == [("path-too-long", "error")]
+    assert judged(disks_of(tmp_path / ("n" * 300), large(10))[0]) == [("path-too-long", "error")]
+    assert judged(disks_of(tmp_path / ("n" * 200), large(10))[0]) == [] and entries(tmp_path) == []
+
+
+def test_packages_on_a_file_system_without_code(tmp_path: Path) -> None:
+    """noexec, for real: a fault where compiled packages lie there, none for a cache."""
+    with mounted(tmp_path / "noexec", "size=4m", "noexec"):
+        installed = (Distribution(name="torch", version="2.13", location=str(tmp_path / "noexec")),)
+        disks = see_disks(TARGET, Environment(caches={"hub": str(tmp_path)}, distributions=installed), large(10), ABSENT)
+        assert judged(*disks) == [("disk-noexec", "error")]
+        assert judged(*disks_of(tmp_path / "noexec", large(10))) == []
+    plain = (Distribution(name="torch", version="2.13", location=str(tmp_path)), Distribution(name="pytest", version="9", location=str(tmp_path / "noexec")))
+    assert [
+        disk for disk in see_disks(TARGET, Environment(caches={"hub": str(tmp_path)}, distributions=plain), ABSENT, ABSENT) if "packages" in disk.roles
+    ] == []
+
+
+def test_weights_that_can_be_mapped(tmp_path: Path) -> None:
+    """The first weights of a local folder are mapped for a moment; a folder without any says nothing."""
+    target = Target(spec="x", kind="directory", paths=(str(tmp_path),))
+    assert isinstance(disks_of(tmp_path, target=target)[0].mappable, Unseen)
+    (tmp_path / "model.safetensors").write_bytes(b"x" * 5000)
+    assert disks_of(tmp_path, target=target)[0].mappable is True and judged(*disks_of(tmp_path, target=target), target=target) == []
+
+
+def test_a_place_that_cannot_be_written_has_another_named(tmp_path: Path) -> None:
+    """Not only where room is short: a read-only cache is better elsewhere, too."""
+    with mounted(tmp_path / "ro", "size=1m", "ro"):
+        disks = disks_of(tmp_path / "ro", large(10))
+        if len(disks) < 2:
+            pytest.skip("no other file system that may be written is mounted here")
+        assert disks[1].roles == ("elsewhere",) and disks[1].path.rstrip("/") in diagnose(Case(target=TARGET, disks=disks))[0].remedies[0].run
+
+
+def test_what_is_kept_for_root_is_roots() -> None:
+    """Where we hold CAP_SYS_RESOURCE the reserved blocks count as free; nobody does not."""
+    if ROOT:
+        held = int(next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff")), 16)
+        assert probe.may_use_reserve() == bool(held >> 24 & 1)
+
+
 # --- hand-made ------------------------------------------------------------------------------------------------------------------------
 
 
@@ -259,6 +339,8 @@ def test_little_room_that_suffices_is_no_alarm() -> None:
         (refused(errno.ENOSPC, free_inodes=0), "disk-inodes-exhausted"),
         (refused(errno.EIO), "unexplained"),
         (made(free_bytes=10**8), "disk-space-insufficient"),
+        (made(mappable=False, kind="fuse.s3fs"), "mmap-unsupported"),  # no file system of this kernel refuses to map
+        (made(roles=("target",), mappable=False, kind="fuse.s3fs"), "mmap-unsupported"),
     ],
 )
 def test_each_refusal_is_one_root(disk: Disk, cause: str) -> None:
