@@ -689,15 +689,6 @@ class Packages:
     architecture: Architecture | Unseen = NOT_ASKED
     quantization: Quantization | Unseen = NOT_ASKED
     torch: TorchBuild | Unseen = NOT_ASKED
-    pickled: tuple[PickledGlobals, ...] = ()
-
-
-@record
-class PickledGlobals:
-    """What a pickled checkpoint names that torch.load refuses by default (opcodes read, nothing executed)."""
-
-    path: str
-    refused: tuple[str, ...]
 
 
 @record

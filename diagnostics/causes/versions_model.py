@@ -1,4 +1,4 @@
-"""What the model asks of the libraries: a known architecture, its own code, a quantisation, pickled names."""
+"""What the model asks of the libraries: a known architecture, its own code, a quantisation."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import shlex
 
 from diagnostics.case import Architecture, Case, Cause, Fault, Finding, Packages, Remedy
 from diagnostics.causes.claims import again
-from diagnostics.causes.files_words import found, of_step, paths_of, seen, shell_path
-from diagnostics.causes.versions_common import Recognise, facts_of, install, python_of, show
+from diagnostics.causes.files_words import found, of_step, shell_path
+from diagnostics.causes.versions_common import Recognise, install, show
 
 
 def _architecture(cause: str, code: str) -> Recognise:
@@ -70,31 +70,6 @@ def _quantization_remedies(finding: Finding, case: Case) -> list[Remedy]:
     ]
 
 
-def _weights_only(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    return [
-        finding
-        for fault in of_step(faults, "packages", "weights-only")
-        for finding in found("torch-weights-only", [fault], facts_of(case, [fault]) | {"file": fault.subject.name, "names": seen(fault, "names").seen})
-    ]
-
-
-def _weights_only_remedies(finding: Finding, case: Case) -> list[Remedy]:
-    names = finding.facts["names"]
-    path = (paths_of(case, finding) or [finding.facts["file"]])[0]
-    safer = Remedy(
-        do="Take the model's safetensors files where there are any: another revision, or the conversion that the hub offers (refs/pr/…).",
-        run=f"hf download {shlex.quote(case.target.name or 'ORG/NAME')} --include '*.safetensors'",
-        check=again(case),
-    )
-    allow = Remedy(
-        do=f"Or, after reading what these classes do ({names}), allow exactly them in your own code: torch.serialization.add_safe_globals([…]). "
-        "Loading with weights_only=False instead would run whatever code the file holds.",
-        run=f"{python_of(case)} -c 'import sys, torch; print(torch.serialization.get_unsafe_globals_in_checkpoint(sys.argv[1]))' {shlex.quote(path)}",
-        check=again(case),
-    )
-    return [safer, allow]
-
-
 CAUSES: tuple[Cause, ...] = (
     Cause(
         id="remote-code-required",
@@ -122,14 +97,5 @@ CAUSES: tuple[Cause, ...] = (
         recognise=_quantization,
         remedies=_quantization_remedies,
         lab="quantization-unsupported",
-    ),
-    Cause(
-        id="torch-weights-only",
-        owner=("author",),
-        title="{file} names what torch.load refuses by default: {names}",
-        why="From torch 2.6 on a pickle may hold tensors and plain containers only (weights_only=True); the load ends with “Unsupported global”.",
-        recognise=_weights_only,
-        remedies=_weights_only_remedies,
-        lab="torch-weights-only",
     ),
 )

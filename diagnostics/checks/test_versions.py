@@ -261,15 +261,6 @@ def test_accelerators_can_be_used(accelerators: Accelerators, packages: Packages
         expect.skip("there is none, and nothing here asks for one")
 
 
-def test_pickled_weights_are_loaded_by_default(packages: Packages, expect: Expect) -> None:
-    """Do the pickled weights name only what torch.load takes without being told to?"""
-    for item in packages.pickled:
-        subject = Subject(kind="file", name=item.path)
-        expect.that(False, "weights-only", subject, fact(subject, "names", ", ".join(item.refused), "tensors and plain containers"), step="packages")
-    if not packages.pickled:
-        expect.skip("no pickled weights are here, or they name nothing else")
-
-
 def _import(trial: ImportTrial) -> list[Evidence]:
     subject = _subject(trial.package)
     seen = [fact(subject, "import", f"{trial.error}: {trial.message}" if trial.error else trial.message, "imported")]

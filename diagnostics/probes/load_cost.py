@@ -17,10 +17,10 @@ from diagnostics.facts import versions
 from diagnostics.facts.clients import installed
 from diagnostics.probes.cache import load_json, read_small, real
 from diagnostics.probes.files_wanted import weights_format
-from diagnostics.probes.formats import DTYPE_BITS, MOST_HEADER_PARSED
 from diagnostics.redact import plain
 
 MOST_CONFIG = 1 << 20
+MOST_HEADER = 32 << 20
 # After ``import torch, transformers`` (anonymous memory, address space, private writable mappings), in bytes, least seen.
 TORCH_IMPORTED = 200_000_000
 TORCH_ADDRESS_SPACE = 600_000_000
@@ -97,7 +97,7 @@ def _is_read_whole(path: str, seen: FileSeen | None, target: Target, environment
         return False
     if kind == "torch":
         content = seen.content if seen else ""
-        return content in ("torch-legacy", "pickle") or (target.loader == "torch" and content == "zip")
+        return content in ("torch-legacy", "pickle") or (target.loader == "torch" and content in ("zip", "torch-zip"))
     return kind in ("tensorflow", "flax")  # h5py and msgpack read
 
 
@@ -131,7 +131,7 @@ def _stored_dtype(path: str) -> str:
     """The floating dtype of most bytes of a safetensors file, by its header; "" where it is another or cannot be read."""
     head = read_small(path, 8)
     length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
-    if not 2 <= length <= MOST_HEADER_PARSED:
+    if not 2 <= length <= MOST_HEADER:
         return ""
     try:
         header = json.loads(read_small(path, 8 + length)[8:])
@@ -144,8 +144,8 @@ def _most_used(tensors: Iterable[object]) -> str:
     totals: dict[str, int] = {}
     for tensor in tensors:
         dtype, shape = (tensor.get("dtype"), tensor.get("shape")) if isinstance(tensor, dict) else (None, None)
-        if isinstance(dtype, str) and dtype in DTYPE_BITS and isinstance(shape, list) and all(isinstance(part, int) for part in shape):
-            count = DTYPE_BITS[dtype]
+        if isinstance(dtype, str) and isinstance(shape, list) and all(isinstance(part, int) for part in shape):
+            count = CONFIG_BITS.get(_NAMES.get(dtype, ""), 8)
             for part in shape[:16]:
                 count *= max(0, min(part, 1 << 40))
             totals[dtype] = totals.get(dtype, 0) + count

@@ -37,7 +37,6 @@ from diagnostics.probes.cache import load_json, read_small, real
 from diagnostics.probes.files_wanted import weights_format
 from diagnostics.probes.import_trial import Candidate, try_imports
 from diagnostics.probes.package_metadata import doubled, markers, requires
-from diagnostics.probes.pickled_globals import refused_globals
 from diagnostics.probes.shadows import find_shadows, foreign_paths
 
 MOST_CONFIG = 1 << 20
@@ -77,7 +76,6 @@ def see_packages(target: Target, environment: Environment, listing: Listing | Un
         architecture=model,
         quantization=quantization,
         torch=torch,
-        pickled=refused_globals(files),
     )
 
 

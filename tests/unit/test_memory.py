@@ -205,10 +205,10 @@ def weights(path: str, content: str, size: int = GB) -> Files:
 def test_what_is_mapped_is_no_memory_of_ones_own() -> None:
     """safetensors and zip checkpoints stay the file's pages; a legacy pickle is read whole; an older transformers builds the model first."""
     assert needs(ABSENT, weights("model.safetensors", "safetensors")).own == 0
-    assert needs(ABSENT, weights("pytorch_model.bin", "zip")).own == 0
+    assert needs(ABSENT, weights("pytorch_model.bin", "torch-zip")).own == 0
     assert needs(ABSENT, weights("pytorch_model.bin", "torch-legacy")).own == GB
     assert needs(ABSENT, weights("model.safetensors", "safetensors"), transformers="4.40.0").own == GB
-    assert needs(ABSENT, weights("model.pt", "zip"), loader="torch", torch="2.13.0").own > GB
+    assert needs(ABSENT, weights("model.pt", "torch-zip"), loader="torch", torch="2.13.0").own > GB
     assert needs(ABSENT, weights("model-q4.gguf", "gguf"), loader="", llama_cpp_python="0.3").own == 0
 
 
