@@ -51,7 +51,8 @@ def _by_kind(cause: str, kind: str, *under: str) -> Recognise:
 
 def _limited(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     """The container's limit is the root only where the machine itself would have the room."""
-    if of_step(faults, "memory", "host"):
+    own, host = of_step(faults, "memory", "cgroup"), of_step(faults, "memory", "host")
+    if any(fault.severity == "error" for fault in host) or (host and not any(fault.severity == "error" for fault in own)):
         return []
     return _by_kind("memory-limited-by-container", "cgroup")(case, faults)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import resource
 import struct
 import subprocess
@@ -16,6 +18,7 @@ from diagnostics.case import ABSENT, Case, Distribution, Environment, Files, Fil
 from diagnostics.diagnosis import diagnose
 from diagnostics.probes.load_cost import LoadCost, load_cost
 from diagnostics.probes.memory import see_memory
+from tests.unit.control_groups_made import group
 
 GB = 10**9
 
@@ -283,3 +286,109 @@ def test_the_remedy_speaks_the_containers_language(container: str, text: str) ->
     memory = Memory(total_bytes=32 * GB, available_bytes=28 * GB, limits=(cgroup(5 * GB),), needed_bytes=10 * GB, needed_why="1 file of weights")
     remedy = diagnose(Case(memory=memory, environment=Environment(platform=Platform(system="Linux", container=container))))[0].remedies[0]
     assert text in remedy.do + remedy.run
+
+
+# --- what a load of these weights really does -------------------------------------------------------------------------------------
+
+
+def made(**changes: object) -> Memory:
+    host = MemoryLimit(source="host", kind="host", limit_bytes=32 * GB, used_bytes=4 * GB, available_bytes=28 * GB)
+    healthy = Memory(
+        total_bytes=32 * GB,
+        available_bytes=28 * GB,
+        limits=(host,),
+        needed_bytes=GB,
+        resident_bytes=GB,
+        mapped_bytes=GB,
+        private_bytes=GB,
+        largest_mapping_bytes=GB,
+        needed_why="1 file of weights (safetensors), mapped, as stored",
+        overcommit=0,
+        swap_free_bytes=0,
+    )
+    return dataclasses.replace(healthy, **changes)  # type: ignore[arg-type]
+
+
+def roots(memory: Memory, system: str = "Linux") -> list[tuple[str, str]]:
+    found = diagnose(Case(memory=memory, environment=Environment(platform=Platform(system=system))))
+    assert all("<" not in item.title + item.why and all(remedy.do and remedy.check for remedy in item.remedies) for item in found)
+    return [(item.cause, item.severity) for item in found]
+
+
+def test_mapped_weights_larger_than_memory_are_a_warning() -> None:
+    """They can be loaded, and every use of them crawls. What must be copied cannot be loaded: an error."""
+    assert roots(made()) == []
+    assert roots(made(needed_bytes=0, resident_bytes=40 * GB)) == [("memory-insufficient", "warning")]
+    assert roots(made(needed_bytes=40 * GB, resident_bytes=40 * GB)) == [("memory-insufficient", "error")]
+
+
+def test_one_file_larger_than_all_memory_cannot_be_mapped() -> None:
+    """The kernel refuses such a mapping at once in its default mode, and does not when told to promise everything; swap counts."""
+    huge = {"needed_bytes": 0, "resident_bytes": 40 * GB, "largest_mapping_bytes": 40 * GB}
+    assert roots(made(**huge)) == [("memory-insufficient", "error")]
+    assert roots(made(**huge, overcommit=1)) == [("memory-insufficient", "warning")]
+    assert roots(made(**{**huge, "largest_mapping_bytes": 4 * GB})) == [("memory-insufficient", "warning")]
+    assert roots(made(**huge, swap_free_bytes=16 * GB)) == [("memory-insufficient", "warning")]
+
+
+def test_strict_accounting() -> None:
+    """vm.overcommit_memory=2: what is promised already leaves too little, or enough; the default mode does not count."""
+    tight = {"commit_limit_bytes": 16 * GB, "committed_bytes": int(15.5 * GB)}
+    assert roots(made(overcommit=2, **tight)) == [("memory-overcommit-refused", "error")]
+    assert roots(made(overcommit=2, commit_limit_bytes=16 * GB, committed_bytes=GB)) == [] and roots(made(overcommit=0, **tight)) == []
+
+
+def test_a_page_file_that_is_too_small() -> None:
+    """Windows promises no more than memory and page file together."""
+    tight = {"commit_limit_bytes": 16 * GB, "committed_bytes": int(15.5 * GB), "overcommit": ABSENT}
+    assert roots(made(**tight), "Windows") == [("pagefile-too-small", "error")] and roots(made(**tight), "Darwin") == []
+
+
+def test_figures_of_accounting_are_read(tmp_path: Path) -> None:
+    """From /proc, as Linux writes them."""
+    root = tree(tmp_path, "", "", {})
+    (root / "proc/sys/vm").mkdir(parents=True)
+    (root / "proc/sys/vm/overcommit_memory").write_text("2\n")
+    with (root / "proc/meminfo").open("a") as file:
+        file.write("CommitLimit:    1000 kB\nCommitted_AS:    900 kB\n")
+    memory = see_memory(cost(1), root)
+    assert (memory.overcommit, memory.commit_limit_bytes, memory.committed_bytes) == (2, 1_024_000, 921_600)
+
+
+def test_shared_memory() -> None:
+    """Full: a warning. 64 MB as Docker gives it, or none at all: nothing."""
+    assert roots(made(shm_total_bytes=64 * MIB, shm_free_bytes=63 * MIB)) == [] and roots(made()) == []
+    assert roots(made(shm_total_bytes=64 * MIB, shm_free_bytes=100)) == [("shared-memory-too-small", "warning")]
+
+
+def test_shared_memory_for_real(tmp_path: Path) -> None:
+    """A small tmpfs at /dev/shm of another root; a plain folder there is none."""
+    from tests.unit.test_disk import mounted
+
+    root = tree(tmp_path, "", "", {})
+    (root / "dev/shm").mkdir(parents=True)
+    assert see_memory(ABSENT, root).shm_total_bytes is ABSENT
+    with mounted(root / "dev/shm", "size=1m"):
+        memory = see_memory(ABSENT, root)
+        assert memory.shm_total_bytes == MIB and memory.shm_free_bytes == MIB
+
+
+def test_the_containers_error_stands_before_the_machines_warning() -> None:
+    """The machine could map the weights, the container cannot even start: the container is the root."""
+    small = MemoryLimit(source="cgroup v2 /a memory.max", kind="cgroup", limit_bytes=GB, used_bytes=0, available_bytes=GB)
+    memory = made(needed_bytes=3 * GB, resident_bytes=40 * GB)
+    found = roots(dataclasses.replace(memory, limits=(*memory.limits, small)))
+    assert found == [("memory-limited-by-container", "error"), ("memory-insufficient", "warning")]
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="a control group needs root")
+def test_a_real_group() -> None:
+    """memory.limit_in_bytes of v1, for real, in a child process; psutil still reports the host."""
+    code = "import json; from diagnostics import codec; from diagnostics.probes.memory import see_memory; from tests.unit.test_memory import cost; print(json.dumps(codec.encode(see_memory(cost(300_000_000)))))"
+    for limit, expected in ((200 * MIB, [("memory-limited-by-container", "error")]), (500 * MIB, [])):
+        with group("memory", "memory.limit_in_bytes", str(limit)) as join:
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, preexec_fn=join)
+        memory = codec.decode(Memory, json.loads(done.stdout))
+        own = min((item for item in memory.limits if item.kind == "cgroup"), key=lambda item: item.limit_bytes)
+        assert own.limit_bytes == limit and 0 < own.available_bytes <= limit and memory.total_bytes > own.limit_bytes
+        assert roots(memory) == expected
