@@ -20,7 +20,7 @@ from diagnostics.probes import budget, limits
 from diagnostics.probes.limits import see_limits
 from tests.unit.control_groups_made import group
 from tests.unit.files_made import hub_target
-from tests.unit.test_files import as_nobody
+from tests.unit.users import unprivileged
 
 ROOT = sys.platform == "linux" and os.geteuid() == 0
 SEE = (
@@ -84,8 +84,8 @@ def test_few_processes(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_NPROC, (count, count))
         return codec.encode(see_limits(hub_target(), Environment(), downloads=True))
 
-    assert judged(codec.decode(Limits, as_nobody(lambda: see(1), tmp_path))) == ["processes-limited"]
-    assert judged(codec.decode(Limits, as_nobody(lambda: see(4000), tmp_path))) == []
+    assert judged(codec.decode(Limits, unprivileged(lambda: see(1), tmp_path))) == ["processes-limited"]
+    assert judged(codec.decode(Limits, unprivileged(lambda: see(4000), tmp_path))) == []
 
 
 @pytest.mark.skipif(not ROOT, reason="a control group needs root")
