@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from diagnostics.case import Defect, Unseen
 from diagnostics.probes.files_wanted import weights_format
-from diagnostics.probes.formats import Bytes, Look, json_error, lfs_pointer, look_at_json, page_title
+from diagnostics.probes.formats import Bytes, Look
+from diagnostics.probes.formats.magic import json_error, lfs_pointer, page_title
+from diagnostics.probes.formats.texts import look_at_json
 
 TORCH = frozenset({"torch-zip", "torch-legacy", "pickle", "tar"})
 # What a name promises: (pattern of the name, contents that keep it, how a person calls it). Names that promise nothing are not judged.
