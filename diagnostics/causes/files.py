@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 
-from diagnostics.case import Case, Cause, Fault, Files, FileSeen, Finding, Owner, Platform, Remedy, Severity
+from diagnostics.case import Case, Cause, Fault, Files, Finding, Owner, Platform, Remedy, Severity
 from diagnostics.causes.claims import again
-from diagnostics.causes.files_words import MOST_NAMED, base_names, download, fetch_again, found, of_step, paths_of, seen, shell_path
+from diagnostics.causes.files_pickles import PICKLE_UNSAFE
+from diagnostics.causes.files_words import MOST_NAMED, download, fetch_again, file_facts, found, of_step, paths_of, seen, shell_path
 
 Recognise = Callable[[Case, tuple[Fault, ...]], list[Finding]]
 Remedies = Callable[[Finding, Case], list[Remedy]]
@@ -21,32 +22,9 @@ def _by_code(code: str) -> Recognise:
         own = of_step(faults, "files", code)
         broken = {fault.subject for fault in own}
         digests = [fault for fault in of_step(faults, "digests", "mismatch") if fault.subject in broken]
-        return found(code, [*own, *digests], _facts(case, own)) if own else []
+        return found(code, [*own, *digests], file_facts(case, own)) if own else []
 
     return recognise
-
-
-def _facts(case: Case, faults: list[Fault]) -> dict[str, str]:
-    if not faults:
-        return {}
-    first, item = faults[0], _file(case, faults[0])
-    return {
-        "file": base_names(fault.subject for fault in faults),
-        "path": first.subject.name,
-        "folder": case.files.path if isinstance(case.files, Files) else "",
-        "detail": next((line.expected for line in first.evidence if line.expected and line.fact in ("what it is", "here", "left behind")), ""),
-        "bytes": str(item.bytes) if item and isinstance(item.bytes, int) else "an unknown number of",
-        "due": str(item.expected_bytes) if item and isinstance(item.expected_bytes, int) else "",
-        "content": item.content if item else "",
-        "offset": next((line.seen for line in first.evidence if line.fact == "from byte"), ""),
-        "count": str(len({fault.subject for fault in faults})),
-    }
-
-
-def _file(case: Case, fault: Fault) -> FileSeen | None:
-    files = case.files
-    members = (*files.files, *files.absent, *files.unfinished) if isinstance(files, Files) else ()
-    return next((item for item in members if fault.subject.name in (item.location, item.path) or fault.subject.name.endswith("/" + item.path)), None)
 
 
 # --- nothing here, or not all ---------------------------------------------------------------------------------------------------
@@ -123,7 +101,7 @@ def _config_remedies(finding: Finding, case: Case) -> list[Remedy]:
 def _unfinished(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     """What was left half-downloaded explains what is missing beside it."""
     own = of_step(faults, "files", "download-unfinished")
-    return found("download-unfinished", [*own, *of_step(faults, "files", *SETS, "not-cached")], _facts(case, own)) if own else []
+    return found("download-unfinished", [*own, *of_step(faults, "files", *SETS, "not-cached")], file_facts(case, own)) if own else []
 
 
 def _unfinished_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -239,7 +217,7 @@ def _mismatch(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     if not own:
         return []
     line = own[0].evidence[0]
-    return found("file-checksum-mismatch", own, _facts(case, own) | {"algorithm": line.fact, "actual": line.seen, "published": line.expected})
+    return found("file-checksum-mismatch", own, file_facts(case, own) | {"algorithm": line.fact, "actual": line.seen, "published": line.expected})
 
 
 def _mismatch_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -280,9 +258,11 @@ CAUSES: tuple[Cause, ...] = (
     _cause("file-truncated", ("you",), "{file} is cut short: {detail}", "It has {bytes} bytes and its own tables, or whoever published it, say that there must be more. A download or a copy ended early.", _truncated_remedies),
     _cause("safetensors-header-invalid", ("author", "you"), "The header of {file} is damaged: {detail}", "The header says where each tensor lies; the loader refuses the whole file when it does not hold together.", _header_remedies),
     _cause("archive-damaged", ("you",), "{file} is a damaged archive: {detail}", "The archive's directory and its records do not fit each other: bytes in it were changed, lost or added."),
+    _cause("file-structure-damaged", ("you",), "{file} is damaged inside: {detail}", "Its own tables do not hold together: bytes in it were changed, lost or added on the way or on the disk. A loader stops there, or reads nonsense."),
     _cause("file-trailing-bytes", ("author", "you"), "{file} is longer than it says itself: {detail}", "Something was appended, or two downloads were written into one file. The safetensors loader refuses it.", _trailing_remedies),
     _cause("json-invalid", ("you",), "{file} is no valid JSON: {detail}", "The loader parses this file first, and stops there."),
     _cause("format-unrecognised", ("you",), "{file} is not what its name says: {detail}", "The loader goes by the name and finds other bytes.", _unrecognised_remedies),
+    PICKLE_UNSAFE,
     _cause("cache-link-broken", ("you",), "{file} is a link to nowhere: {detail}", "The link is there, the file it stands for is not: a blob was deleted, or the folder was copied without it. Loaders report the file as missing.", _link_remedies),
     _cause("shard-missing", ("you",), "{count} of the model's shards are not in {folder}: {file}", "{detail}. The loader needs every one of them."),
     _cause("index-missing", ("you",), "The shards in {folder} have no index: {file} is not there", "{detail}. Without it the loader says that there are no weights at all."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping
 
-from diagnostics.case import Case, Evidence, Fault, Files, Finding, Remedy, Severity, Subject, Unseen
+from diagnostics.case import Case, Evidence, Fault, Files, FileSeen, Finding, Remedy, Severity, Subject, Unseen
 from diagnostics.causes.claims import again
 
 MOST_NAMED = 5
@@ -98,3 +98,26 @@ def _folder(case: Case) -> str:
     if not isinstance(files, Files):
         return "."
     return files.path if files.place != "file" else files.path.rpartition("/")[0] or "."
+
+
+def file_facts(case: Case, faults: list[Fault]) -> dict[str, str]:
+    if not faults:
+        return {}
+    first, item = faults[0], file_of(case, faults[0])
+    return {
+        "file": base_names(fault.subject for fault in faults),
+        "path": first.subject.name,
+        "folder": case.files.path if isinstance(case.files, Files) else "",
+        "detail": next((line.expected for line in first.evidence if line.expected and line.fact in ("what it is", "here", "left behind")), ""),
+        "bytes": str(item.bytes) if item and isinstance(item.bytes, int) else "an unknown number of",
+        "due": str(item.expected_bytes) if item and isinstance(item.expected_bytes, int) else "",
+        "content": item.content if item else "",
+        "offset": next((line.seen for line in first.evidence if line.fact == "from byte"), ""),
+        "count": str(len({fault.subject for fault in faults})),
+    }
+
+
+def file_of(case: Case, fault: Fault) -> FileSeen | None:
+    files = case.files
+    members = (*files.files, *files.absent, *files.unfinished) if isinstance(files, Files) else ()
+    return next((item for item in members if fault.subject.name in (item.location, item.path) or fault.subject.name.endswith("/" + item.path)), None)

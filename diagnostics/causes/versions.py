@@ -8,6 +8,7 @@ import shlex
 from diagnostics.case import Case, Cause, Fault, Finding, Remedy
 from diagnostics.causes import versions_imports, versions_model, versions_torch
 from diagnostics.causes.claims import again
+from diagnostics.causes.files_pickles import WEIGHTS_ONLY
 from diagnostics.causes.files_words import found, named, of_step, seen, shell_path
 from diagnostics.causes.versions_common import facts_of, failed_imports, import_text, install, one_each, python_of, show
 from diagnostics.facts import versions
@@ -238,6 +239,7 @@ CAUSES: tuple[Cause, ...] = (
         remedies=_too_new_remedies,
         lab="package-too-new",
     ),
+    WEIGHTS_ONLY,
     Cause(
         id="package-conflict",
         owner=("you",),

