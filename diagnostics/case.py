@@ -760,6 +760,50 @@ class Files:
 
 
 @record
+class Misfit:
+    """Where config, tokenizer and weights do not fit each other. ``code`` is a cause id of the model section, or finer."""
+
+    code: str
+    name: str  # a tensor, a file, a key
+    seen: str
+    expected: str
+    because: str = ""  # what says so: "vocab_size of config.json"
+    count: int = 1  # how many more are like it, itself included
+    facts: dict[str, str] = field(default_factory=dict)  # for the remedies
+    severity: Severity = "error"
+
+
+@record
+class Tokenizer:
+    """What the tokenizer's files say. Ids count from 0; ``added`` are those of added tokens."""
+
+    files: tuple[str, ...] = ()
+    kind: str = ""  # tokenizer_class
+    entries: int | Unseen = ABSENT
+    largest_id: int | Unseen = ABSENT
+    largest_added_id: int | Unseen = ABSENT
+
+
+@record
+class Model:
+    """What config.json, the tokenizer's files and the weights' headers say of a model, and where they disagree."""
+
+    path: str = ""  # the folder, relative to the target
+    model_type: str = ""
+    architectures: tuple[str, ...] = ()
+    config: dict[str, str] = field(default_factory=dict)  # the keys that were compared
+    tokenizer: Tokenizer | Unseen = ABSENT
+    tensors: int = 0
+    parameters: int = 0
+    dtypes: tuple[str, ...] = ()
+    layers: int | Unseen = ABSENT
+    rows: int | Unseen = ABSENT  # of the input embedding
+    compared: int = 0  # tensors whose shape or presence was judged
+    misfits: tuple[Misfit, ...] = ()
+    message: str = ""
+
+
+@record
 class Digest:
     path: str
     algorithm: str
@@ -817,6 +861,7 @@ class Case:
     accelerators: Accelerators | Unseen = NOT_ASKED
     packages: Packages | Unseen = NOT_ASKED
     files: Files | Unseen = NOT_ASKED
+    model: Model | Unseen = NOT_ASKED
     digests: Digests | Unseen = NOT_ASKED
     timings: tuple[Timing, ...] = ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable
 
@@ -95,6 +96,23 @@ def _config_remedies(finding: Finding, case: Case) -> list[Remedy]:
                 check=f"ls {shell_path(inner)}/config.json",
             )
         ]
+    return fetch_again(case, finding)
+
+
+def _weights_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    """What lies further down: DeepSpeed's own files are gathered, a Trainer's checkpoint is named itself."""
+    folder, detail = finding.facts["folder"], finding.facts["detail"]
+    step, checkpoint = (next(iter(re.findall(form, detail)), "") for form in (r"global_step\d+", r"checkpoint-\d+"))
+    if step:
+        gather = Remedy(
+            do=f"Gather the weights from {step} with the script that DeepSpeed left beside it (zero_to_fp32.py).",
+            run=f"cd {shell_path(folder)} && python zero_to_fp32.py . . --safe_serialization",
+            check=again(case),
+        )
+        return [gather, *fetch_again(case, finding)]
+    if checkpoint:
+        inner = f"{folder.rstrip('/')}/{checkpoint}"
+        return [Remedy(do=f"Name the checkpoint itself: {inner}.", run=f"pytest diagnostics --diagnose {shell_path(inner)}", check=f"ls {shell_path(inner)}")]
     return fetch_again(case, finding)
 
 
@@ -266,7 +284,7 @@ CAUSES: tuple[Cause, ...] = (
     _cause("cache-link-broken", ("you",), "{file} is a link to nowhere: {detail}", "The link is there, the file it stands for is not: a blob was deleted, or the folder was copied without it. Loaders report the file as missing.", _link_remedies),
     _cause("shard-missing", ("you",), "{count} of the model's shards are not in {folder}: {file}", "{detail}. The loader needs every one of them."),
     _cause("index-missing", ("you",), "The shards in {folder} have no index: {file} is not there", "{detail}. Without it the loader says that there are no weights at all."),
-    _cause("weights-missing", ("you",), "There are no weights in {folder}", "{detail}. The loader asks for model.safetensors or pytorch_model.bin, or their index."),
+    _cause("weights-missing", ("you",), "There are no weights in {folder}", "{detail}. The loader asks for model.safetensors or pytorch_model.bin, or their index.", _weights_remedies),
     _cause("config-missing", ("you",), "There is no config.json in {folder}", "The weights alone do not say what model they are. {detail}", _config_remedies),
     _cause("file-missing", ("you",), "{file} is not in {folder}, and another file names it", "{detail}."),
     _cause("model-not-cached", ("you",), "{name} is not all in the cache {folder}, and nothing may be fetched", "Missing: {missing}. The client was told to stay off the network, so it can only use what is there.", _not_cached_remedies, _not_cached),

@@ -18,9 +18,9 @@ MOST_NAMED = 500  # absent shards to name
 LoadJson = Callable[[str], Any]
 _TRANSFORMERS_WEIGHTS = re.compile(r"(model|pytorch_model)(-\d{5}-of-\d{5})?\.(safetensors|bin)$")
 # What stands in for config.json: adapters, pipelines, original releases, timm and open_clip exports, Keras.
-_OTHER_CONFIGS = frozenset(
-    {"adapter_config.json", "model_index.json", "params.json", "open_clip_config.json", "config_sentence_transformers.json", "metadata.json", "config.yaml"}
-)
+_OTHER_CONFIGS = frozenset({"adapter_config.json", "model_index.json", "params.json", "open_clip_config.json", "metadata.json", "config.yaml"})
+# Below a folder: DeepSpeed, Trainer, Meta's original release.
+_NO_LOADER = re.compile(r"(global_step\d+|checkpoint-\d+|original|metal)/")
 _NO_FOLDER_NEEDED = (".Normalize",)  # sentence-transformers modules that save nothing
 
 
@@ -30,7 +30,7 @@ def absent(path: str, code: str, detail: str = "") -> FileSeen:
 
 def absent_members(names: frozenset[str], everything: frozenset[str], load: LoadJson, loader: str = "") -> tuple[FileSeen, ...]:
     """What the files that count (``names``) ask for and is not in the folder (``everything``). ``load`` reads a JSON file of it, None where that fails."""
-    found = [*_shards(names, everything, load), *_modules(everything, load), *_weights(everything, load), *_config(names, everything, loader)]
+    found = [*_shards(names, everything, load), *_modules(everything, load), *_weights(everything, load), *_config(names, everything, load, loader)]
     return tuple({seen.path: seen for seen in found}.values())
 
 
@@ -91,8 +91,8 @@ def _modules(everything: frozenset[str], load: LoadJson) -> Iterator[FileSeen]:
 
 
 def _weights(everything: frozenset[str], load: LoadJson) -> Iterator[FileSeen]:
-    """A config without any weights at all."""
-    if any(weights_format(name) for name in everything):
+    """A config without any weights at all; those of a training run or of an original release further down are none that a loader takes."""
+    if any(weights_format(name) and not _NO_LOADER.match(name) for name in everything):
         return
     if "adapter_config.json" in everything:
         yield absent("adapter_model.safetensors", "weights-missing", "adapter_config.json is here and no adapter")
@@ -100,16 +100,36 @@ def _weights(everything: frozenset[str], load: LoadJson) -> Iterator[FileSeen]:
         config = load("config.json")
         if isinstance(config, dict) and ({"model_type", "architectures"} & set(config)):
             kind = plain(str(config.get("model_type") or "model"), 40)
-            yield absent("model.safetensors", "weights-missing", f"config.json of a {kind} is here and no weights in any known format")
+            below = sorted({match[1] for name in everything if weights_format(name) and (match := _NO_LOADER.match(name))})
+            where = f"; there are some of another form in {', '.join(below[:3])}" if below else ""
+            yield absent("model.safetensors", "weights-missing", f"config.json of a {kind} is here and no weights in any known format{where}")
 
 
-def _config(names: frozenset[str], everything: frozenset[str], loader: str) -> Iterator[FileSeen]:
+def _config(names: frozenset[str], everything: frozenset[str], load: LoadJson, loader: str) -> Iterator[FileSeen]:
     """Weights named as transformers names them, or nothing at all, and config.json not here or one level down."""
     top = {name for name in everything if "/" not in name}
-    if "config.json" in top or top & _OTHER_CONFIGS or "modules.json" in top or loader == "torch":
+    if "config.json" in top or top & _OTHER_CONFIGS or loader == "torch" or ("modules.json" in top and not _first_module_at_top(load)):
         return
     below = sorted(name for name in everything if name.endswith("/config.json"))
     homes = [name for name in below if any(other.startswith(name.removesuffix("config.json")) and weights_format(other) for other in everything)]
+    homes = [name for name in homes if not any(other != name and name.startswith(other.removesuffix("config.json")) for other in homes)]
     at_top = any(_TRANSFORMERS_WEIGHTS.match(name) for name in names)
-    if at_top or (len(homes) == 1 and not any(weights_format(name) for name in top)):
-        yield absent("config.json", "config-missing", f"there is one in {homes[0].removesuffix('/config.json')}" if homes else "")
+    snapshot = _snapshot(homes, load)
+    if at_top or snapshot or (len(homes) == 1 and not any(weights_format(name) for name in top)):
+        one = snapshot or (homes[0] if homes else "")
+        yield absent("config.json", "config-missing", f"there is one in {one.removesuffix('/config.json')}" if one and not at_top else "")
+
+
+def _first_module_at_top(load: LoadJson) -> bool:
+    """Whether modules.json of sentence-transformers puts the transformer itself into the folder's top."""
+    value = load("modules.json")
+    return isinstance(value, list) and any(
+        isinstance(module, dict) and module.get("path") == "" and str(module.get("type")).endswith(".Transformer") for module in value
+    )
+
+
+def _snapshot(homes: list[str], load: LoadJson) -> str:
+    """The one that refs/main of a repository in the hub's cache names, of several snapshots the last where it names none."""
+    if not homes or not all(re.match(r"snapshots/[0-9a-f]{40}/config\.json$", name) for name in homes):
+        return ""
+    return homes[-1]

@@ -32,6 +32,8 @@ ASKED_FOR = ("model", "adapter_model", "diffusion_pytorch_model", "pytorch_model
 _VARIANT = re.compile(r"\.(fp16|bf16|fp32|int8|non_ema|ema|fp8|8bit|4bit)(?=[.-])")
 # Folders of other runtimes, of training, and of the original release beside the converted one.
 _ELSEWHERE = re.compile(r"(onnx|openvino|coreml|original|metal|mlx|tflite|runs|logs|\.git|\.cache|checkpoint-\d+|global_step\d+|tensorrt|ckpt|gguf)(/|$)")
+# Of these, what somebody else's loader takes where there is nothing else.
+_RUNTIMES = re.compile(r"(onnx|openvino|coreml|tflite|mlx|gguf)(/|$)")
 _PAPERS = re.compile(
     r"(readme|license|licence|notice|changelog|citation|use_policy|acceptable_use|usage_policy|authors|contributing)\b|.+\.(md|png|jpe?g|gif|svg|webp|pdf|mp4|mp3|wav|ipynb|html?)$|^\.",
     re.IGNORECASE,
@@ -90,7 +92,7 @@ def _taken(folder: str, names: set[str]) -> bool:
     composed = bool({"model_index.json", "modules.json"} & at_top)
     model_at_top = "config.json" in at_top or "adapter_config.json" in at_top or any(weights_format(name) for name in at_top)
     if _ELSEWHERE.match(folder) and (composed or any(weights_format(name) for name in at_top)):
-        return False
+        return bool(_RUNTIMES.match(folder)) and not any(weights_format(name) and not _ELSEWHERE.match(name) for name in names)
     return (
         composed
         or not model_at_top

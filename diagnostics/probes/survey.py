@@ -20,7 +20,7 @@ from diagnostics import environment as environment_module
 from diagnostics import targets
 from diagnostics.case import ABSENT, NOT_ASKED, Case, ClientUse, Environment, Files, Journey, Listing, Published, RemoteFile, Target, Timing, Unseen
 from diagnostics.facts import clients
-from diagnostics.probes import accelerator, cache_state, checksums, disk, dns, files, limits, memory, packages
+from diagnostics.probes import accelerator, cache_state, checksums, disk, dns, files, limits, memory, model, packages
 from diagnostics.probes import http as http_probe
 from diagnostics.probes.budget import Deadline, start
 from diagnostics.probes.journey import Trip, travel
@@ -36,8 +36,8 @@ GRACE_SECONDS = 1.0  # for what ran out of the budget to say so
 MOST_URLS = 16
 FILE_SAMPLE = http_probe.Sample(most_bytes=32 << 20)
 ON_NETWORK = frozenset({"journeys", "legs", "listing"})
-ON_LISTING = frozenset({"files", "disks", "memory", "limits", "cache_state", "accelerators", "packages", "digests"})
-RECORDS = ("resolvers", "journeys", "listing", "files", "disks", "memory", "limits", "cache_state", "accelerators", "packages", "digests")
+ON_LISTING = frozenset({"files", "model", "disks", "memory", "limits", "cache_state", "accelerators", "packages", "digests"})
+RECORDS = ("resolvers", "journeys", "listing", "files", "model", "disks", "memory", "limits", "cache_state", "accelerators", "packages", "digests")
 EVERYTHING = ON_NETWORK | ON_LISTING | {"resolvers"}
 Progress = Callable[[str], None]
 DigestMode = Literal["auto", "none", "all"]
@@ -299,6 +299,7 @@ class Survey:
             self._saw(limits=limits.see_limits(self.target, self.environment, self._will_download(listing, here)))
         self._found.set()
         looks: dict[str, Callable[[], Any]] = {
+            "model": lambda: model.see_model(self.target, self.environment, here),
             "disks": lambda: disk.see_disks(self.target, self.environment, listing, here),
             "memory": lambda: memory.see_memory(load_cost(listing, here, self.target, self.environment)),
             "cache_state": lambda: cache_state.see_cache_state(self.target, self.environment, listing, here, self._seen.get("disks", NOT_ASKED)),

@@ -21,7 +21,7 @@ LOCAL_HEADERS_CHECKED = 64
 MOST_ARRAYS = 4096
 LEAST_ZEROS = 1024
 UNREADABLE = (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, ValueError, struct.error, EOFError, OverflowError, zlib.error, RuntimeError)
-_NPY = re.compile(rb"\{'descr': '([<>|=]?)([a-zA-Z])(\d+)', 'fortran_order': (?:True|False), 'shape': \(([\d, L]*)\)")
+_NPY = re.compile(rb"\{'descr': '([<>|=]?)([a-zA-Z])(\d{1,9})', 'fortran_order': (?:True|False), 'shape': \(([\d, L]*)\)")
 
 
 def look_at_zip(file: Bytes) -> Look:
@@ -181,7 +181,7 @@ def npy_header(head: bytes) -> tuple[Tensor, int] | None:
     match = _NPY.match(head[begin : begin + 512])
     if match is None:
         return None
-    shape = tuple(int(number.strip(b" L")) for number in match[4].split(b",") if number.strip(b" L"))
+    shape = tuple(int(number) for number in re.findall(rb"\d{1,18}", match[4]))
     width = int(match[3]) * (4 if match[2] == b"U" else 1)
     if len(shape) > 64 or max((*shape, 0)) >= 1 << 60 or width > 1 << 30:
         return None
