@@ -11,6 +11,7 @@ from typing import Any
 
 from diagnostics.case import record
 
+MOST = 1 << 40  # no dimension is larger
 Dimensions = tuple[int | str, ...]
 
 
@@ -100,7 +101,7 @@ def dimension(form: int | str, config: Mapping[str, Any], facts: ModelType, dept
     if form.isdigit():
         return int(form)
     value = setting(form, config)
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value < MOST:
         return value
     default = facts.defaults.get(form)
     return None if default is None else dimension(default, config, facts, depth + 1)

@@ -9,21 +9,21 @@ from diagnostics.case import Environment, Files, Listing, Problem, Target, Unsee
 from diagnostics.probes import cache
 from diagnostics.probes.files_cached import see_cached
 from diagnostics.probes.files_folder import local_remembered, see_folder, see_single
-from diagnostics.probes.files_one import owner_name
+from diagnostics.probes.files_one import Looks, owner_name
 from diagnostics.probes.files_wanted import wanted_files
 
 __all__ = ["local_remembered", "missing_bytes", "owner_name", "see_files", "wanted_files"]
 
 
-def see_files(target: Target, environment: Environment, listing: Listing | Unseen) -> Files | Unseen:
-    """The target's files on this machine. ``Unseen`` for a target that has no place here."""
+def see_files(target: Target, environment: Environment, listing: Listing | Unseen, looks: Looks | None = None) -> Files | Unseen:
+    """The target's files on this machine. ``Unseen`` for a target that has no place here. ``looks`` is filled with what the files' own tables say."""
     if isinstance(target.problem, Problem):
         return Unseen("absent", f"the target cannot be used: {target.problem.detail or target.problem.code}")
     if target.kind == "hub":
-        return see_cached(target, environment, listing)
+        return see_cached(target, environment, listing, looks)
     if target.kind in ("directory", "file") and target.paths:
         path = cache.real(target.paths[0])
-        return see_folder(target, path) if target.kind == "directory" else see_single(path)
+        return see_folder(target, path, looks) if target.kind == "directory" else see_single(path)
     return Unseen("absent", "a download from a URL leaves no trace that would be looked for" if target.kind in ("url", "list") else "no model was named")
 
 

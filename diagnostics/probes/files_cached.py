@@ -11,7 +11,7 @@ from diagnostics import redact
 from diagnostics.case import ABSENT, Environment, Files, FileSeen, Listing, RemoteFile, Target, Unseen
 from diagnostics.probes import cache
 from diagnostics.probes.files_folder import MOST_EXAMINED, MOST_JSON, left_behind
-from diagnostics.probes.files_one import Needs, examine, examine_whole, needs_of, who_owns, with_companions
+from diagnostics.probes.files_one import Looks, Needs, examine, examine_whole, needs_of, who_owns, with_companions
 from diagnostics.probes.files_sets import absent, absent_members
 from diagnostics.probes.files_wanted import wanted_files, weights_format
 from diagnostics.probes.formats import Look
@@ -19,7 +19,7 @@ from diagnostics.probes.formats import Look
 _ESSENTIAL = re.compile(r"(.*/)?(config\.json|adapter_config\.json|model_index\.json|modules\.json)$")
 
 
-def see_cached(target: Target, environment: Environment, listing: Listing | Unseen) -> Files | Unseen:
+def see_cached(target: Target, environment: Environment, listing: Listing | Unseen, looks: Looks | None = None) -> Files | Unseen:
     folder = cache.repository_folder(target, environment)
     if not folder:
         return Unseen("absent", "no cache folder is known")
@@ -32,7 +32,7 @@ def see_cached(target: Target, environment: Environment, listing: Listing | Unse
         return Files(place="cache", path=redact.path(folder), readable=False, commit=commit, absent=(absent(".", "file-unreadable", detail),), message=detail)
     remote = {file.path: file for file in (listing.files if isinstance(listing, Listing) else cache.remembered_files(folder, commit))}
     wanted = _wanted(target, listing, remote, present)
-    files, needed = _cached_files(folder, snapshot, present, wanted, remote)
+    files, needed = _cached_files(folder, snapshot, present, wanted, remote, looks)
     gone = _gone(target, folder, snapshot, listing, wanted, files, present, cache.known_missing(folder, commit))
     gone = tuple({seen.path: seen for seen in (*needed, *gone)}.values())
     return Files(
@@ -54,7 +54,7 @@ def _wanted(target: Target, listing: Listing | Unseen, remote: dict[str, RemoteF
 
 
 def _cached_files(
-    folder: str, snapshot: str, present: list[str], wanted: tuple[str, ...], remote: dict[str, RemoteFile]
+    folder: str, snapshot: str, present: list[str], wanted: tuple[str, ...], remote: dict[str, RemoteFile], looks: Looks | None
 ) -> tuple[tuple[FileSeen, ...], tuple[FileSeen, ...]]:
     """(The files that count and are in the snapshot, or whose blob is there so that the client will only link it; what they name and is not here.)"""
     there, found = set(present), []
@@ -65,6 +65,8 @@ def _cached_files(
         if path in there:
             seen, look = _cached_file(folder, snapshot, path, size)
             needs += needs_of(path, look)
+            if looks is not None and look.tensors:
+                looks[seen.location] = look
             found.append(seen)
         elif file and (blob := cache.blob_of(folder, file)):
             found.append(examine(path, blob, size))

@@ -9,7 +9,7 @@ import re
 from diagnostics import redact
 from diagnostics.case import ABSENT, Defect, Files, FileSeen, RemoteFile, Target
 from diagnostics.probes import cache
-from diagnostics.probes.files_one import Needs, examine_whole, needs_of, who_owns, with_companions
+from diagnostics.probes.files_one import Looks, Needs, examine_whole, needs_of, who_owns, with_companions
 from diagnostics.probes.files_sets import absent, absent_members
 from diagnostics.probes.files_wanted import wanted_files, weights_format
 
@@ -31,7 +31,7 @@ def see_single(path: str) -> Files:
     return Files(place="file", path=redact.path(path), files=files, absent=gone, missing=tuple(item.path for item in gone), readable=not unreadable)
 
 
-def see_folder(target: Target, folder: str) -> Files:
+def see_folder(target: Target, folder: str, looks: Looks | None = None) -> Files:
     shown = redact.path(folder)
     try:
         everything = cache.walk(folder)
@@ -45,7 +45,7 @@ def see_folder(target: Target, folder: str) -> Files:
     wanted = wanted_files(tuple(names), target.loader, target.patterns)
     sizes = _published_sizes(folder)
     telling = _most_telling(wanted)
-    files, needed = _examined(folder, telling, names, sizes)
+    files, needed = _examined(folder, telling, names, sizes, looks)
     members = absent_members(frozenset(wanted), frozenset(names), lambda name: cache.load_json(os.path.join(folder, name), MOST_JSON), target.loader)
     gone = tuple({seen.path: seen for seen in (*needed, *members, *_levels(folder, members))}.values())
     return Files(
@@ -59,7 +59,9 @@ def see_folder(target: Target, folder: str) -> Files:
     )
 
 
-def _examined(folder: str, telling: list[str], names: list[str], sizes: dict[str, int]) -> tuple[tuple[FileSeen, ...], tuple[FileSeen, ...]]:
+def _examined(
+    folder: str, telling: list[str], names: list[str], sizes: dict[str, int], looks: Looks | None
+) -> tuple[tuple[FileSeen, ...], tuple[FileSeen, ...]]:
     """(the files; what they name and is not here)."""
     seen: list[FileSeen] = []
     needs: Needs = ()
@@ -67,6 +69,8 @@ def _examined(folder: str, telling: list[str], names: list[str], sizes: dict[str
         one, look = examine_whole(name, os.path.join(folder, name), sizes.get(name, ABSENT))
         seen.append(one)
         needs += needs_of(name, look)
+        if looks is not None and look.tensors:
+            looks[one.location] = look
     lengths = {name: size for name in names if (size := cache.size_of(os.path.join(folder, name))) is not None} if needs else {}
     return with_companions(seen, needs, lengths)
 

@@ -15,6 +15,7 @@ from diagnostics.probes.files_judged import by_name
 from diagnostics.probes.formats import Bytes, Look, Need, look_at
 
 MOST_NEEDS = 500
+Looks = dict[str, Look]  # by location: what was read once need not be read again
 Needs = tuple[tuple[str, Need], ...]  # (who needs it, what)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from diagnostics.case import ABSENT, Environment, Files, FileSeen, Misfit, Model, Target, Tokenizer, Unseen
 from diagnostics.facts.architectures import dimension, model_type, setting, vocabulary
 from diagnostics.probes import cache, model_fit, model_sets, model_tokenizer
-from diagnostics.probes.files_one import examine_whole
+from diagnostics.probes.files_one import Looks, examine_whole
 from diagnostics.probes.files_sets import index_members
 from diagnostics.probes.files_wanted import weights_format
 from diagnostics.probes.formats import Tensor
@@ -54,13 +54,13 @@ class Home:
         return os.path.dirname(self.location(next(iter(self.files))))
 
 
-def see_model(target: Target, environment: Environment, files: Files | Unseen) -> Model | Unseen:
-    """The target's model as its small files and headers tell it; ``Unseen`` where there is no config and no adapter."""
+def see_model(target: Target, environment: Environment, files: Files | Unseen, looks: Looks | None = None) -> Model | Unseen:
+    """The target's model as its small files and headers tell it; ``Unseen`` where there is no config and no adapter. ``looks`` saves reading headers twice."""
     if not isinstance(files, Files):
         return files
     if files.place == "file":
         return Unseen("absent", "a single file has no config to fit")
-    models = [model for home in _homes(files)[:MOST_HOMES] if (model := _see(home, target, environment)) is not None]
+    models = [model for home in _homes(files)[:MOST_HOMES] if (model := _see(home, target, environment, looks or {})) is not None]
     if not models:
         return Unseen("absent", "there is no config.json to compare with")
     misfits = tuple(misfit for model in models for misfit in model.misfits)
@@ -92,12 +92,12 @@ def _below(folder: str, folders: Mapping[str, Mapping[str, FileSeen]]) -> tuple[
     return tuple(f"{other.removeprefix(start)}/{name}" for other, members in inner for name in members if weights_format(name))
 
 
-def _see(home: Home, target: Target, environment: Environment) -> Model | None:
+def _see(home: Home, target: Target, environment: Environment, looks: Looks) -> Model | None:
     config, adapter = _json(home, "config.json"), _json(home, "adapter_config.json")
     if config is None and adapter is None:
         return None
     names = [name for name in home.files if name not in home.broken]
-    tensors, index, whole = _tensors(home)
+    tensors, index, whole = _tensors(home, looks)
     seen = _tokenizer(home)
     misfits: list[Misfit] = []
     compared = 0
@@ -155,13 +155,14 @@ def _json(home: Home, name: str) -> dict[str, Any] | None:
 # --- weights --------------------------------------------------------------------------------------------------------------------
 
 
-def _tensors(home: Home) -> tuple[dict[str, Tensor], list[Misfit], bool]:
+def _tensors(home: Home, looks: Looks) -> tuple[dict[str, Tensor], list[Misfit], bool]:
     """(every tensor of the home's weights, what the index says and the shards do not hold, whether all of the weights were read)."""
     tables: dict[str, Mapping[str, Tensor]] = {}
     weights = [name for name in home.files if weights_format(name) and not name.endswith(".json")]
     for name in weights:
         if name not in home.broken and home.files[name].content in READ:
-            tables[name] = examine_whole(name, home.location(name))[1].tensors
+            look = looks.get(home.files[name].location)
+            tables[name] = look.tensors if look else examine_whole(name, home.location(name))[1].tensors
     everything = {tensor: table[tensor] for table in tables.values() for tensor in table}
     whole = bool(tables) and len(tables) == len(weights) and not any(weights_format(name) for name in home.broken) and all(tables.values())
     return everything, _index_misfits(home, tables), whole
@@ -221,7 +222,8 @@ def rows_of(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> int | N
     facts = model_type(kind) if isinstance(kind, str) else None
     names = facts.vocabulary if facts else ("embed_tokens.weight", "word_embeddings.weight", "wte.weight", "shared.weight", "embed_in.weight")
     for name in names:
-        found = {tensor.shape[0] for key, tensor in tensors.items() if (key == name or key.endswith("." + name)) and len(tensor.shape) == 2}
+        end = "." + name
+        found = {tensor.shape[0] for key, tensor in tensors.items() if (key == name or key.endswith(end)) and len(tensor.shape) == 2}
         if len(found) == 1:
             return found.pop()
     return None

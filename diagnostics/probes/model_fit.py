@@ -278,7 +278,13 @@ def _layers_because(fit: Fit, facts: ModelType, gone: list[str], layers: list[in
     for prefix, key in facts.layers.items():
         count = dimension(key, fit.config, facts)
         own = sorted({int(match[1]) for name in gone if name.startswith(prefix) and (match := _LAYER.search(name))})
-        if count and own and own == list(range(own[0], count)) and not any(name.startswith(prefix) and _layer_of(name) in set(own) for name in fit.names):
+        if (
+            count
+            and own
+            and own[-1] == min(count, MOST_LAYERS) - 1
+            and len(own) == own[-1] - own[0] + 1
+            and not any(name.startswith(prefix) and _layer_of(name) in set(own) for name in fit.names)
+        ):
             return f"{key} of config.json is {count}, the weights have {own[0]} layers" + (f" below {prefix.rstrip('.')}" if len(facts.layers) > 1 else "")
     return f"model_type {facts.name}" + (f" with architecture {architecture(fit.config)}" if architecture(fit.config) else "")
 

@@ -122,7 +122,7 @@ def base_missing(adapter: Mapping[str, Any], names: Iterable[str], target: Targe
     if os.path.isabs(base) or base.startswith(("./", "../", "~", ".\\")) or re.match(r"[A-Za-z]:[\\/]", base):
         there = os.path.exists(os.path.join(folder, base)) or os.path.exists(os.path.expanduser(base))
         return None if there else _base(base, "there is no such folder here", "error")
-    if os.path.isdir(base) or not (variable := offline(environment, target)):
+    if os.path.isdir(base) or not (variable := offline(environment, target) or next((item for item in environment.offline if item.truthy), None)):
         return None
     hub = environment.caches.get("hub", "")
     cached = hub and os.path.isdir(os.path.join(cache.real(hub), "models--" + base.replace("/", "--"), "snapshots"))

@@ -23,6 +23,7 @@ from diagnostics.facts import clients
 from diagnostics.probes import accelerator, cache_state, checksums, disk, dns, files, limits, memory, model, packages
 from diagnostics.probes import http as http_probe
 from diagnostics.probes.budget import Deadline, start
+from diagnostics.probes.files_one import Looks
 from diagnostics.probes.journey import Trip, travel
 from diagnostics.probes.leg import Means
 from diagnostics.probes.listing import api_trip, resolve_url, see_listing
@@ -293,13 +294,14 @@ class Survey:
         listed.wait(max(0.0, deadline.left() - 3.0))
         with self._lock:
             listing = self._seen.get("listing", Unseen("timed_out", "the list of files"))
-        here = files.see_files(self.target, self.environment, listing)
+        headers: Looks = {}
+        here = files.see_files(self.target, self.environment, listing, headers)
         self._saw(files=here)
         if "limits" in self.wanted:  # before other processes are started
             self._saw(limits=limits.see_limits(self.target, self.environment, self._will_download(listing, here)))
         self._found.set()
         looks: dict[str, Callable[[], Any]] = {
-            "model": lambda: model.see_model(self.target, self.environment, here),
+            "model": lambda: model.see_model(self.target, self.environment, here, headers),
             "disks": lambda: disk.see_disks(self.target, self.environment, listing, here),
             "memory": lambda: memory.see_memory(load_cost(listing, here, self.target, self.environment)),
             "cache_state": lambda: cache_state.see_cache_state(self.target, self.environment, listing, here, self._seen.get("disks", NOT_ASKED)),

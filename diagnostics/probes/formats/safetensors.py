@@ -84,31 +84,35 @@ def _table(header: Any) -> tuple[dict[str, Tensor], list[Span]]:
 
 
 def _tensor_span(name: str, entry: Any) -> Span:
-    shown = plain(name, 80)
+    """Written out for speed: a large model has tens of thousands of tensors."""
     if not isinstance(entry, dict):
-        raise ValueError(f"the entry of {shown} is no object")
-    offsets, shape = entry.get("data_offsets"), entry.get("shape")
-    if not (isinstance(offsets, list) and len(offsets) == 2 and all(_is_count(number) for number in offsets) and offsets[0] <= offsets[1]):
-        raise ValueError(f"{shown} has no usable data_offsets")
-    if not (isinstance(shape, list) and len(shape) <= 64 and all(_is_count(number) for number in shape)):
-        raise ValueError(f"{shown} has no usable shape")
-    bits = DTYPE_BITS.get(entry["dtype"]) if isinstance(entry.get("dtype"), str) else None
-    if not isinstance(entry.get("dtype"), str):
-        raise ValueError(f"{shown} has no dtype")
-    if bits is not None:  # a dtype newer than this table is taken at its word
-        count = 1
-        for number in shape:
-            count *= number
-            if count >= 1 << 63:
-                raise ValueError(f"{shown} has more elements than can be")
-        if (count * bits + 7) // 8 != offsets[1] - offsets[0]:
-            raise ValueError(f"{shown}: its shape needs {(count * bits + 7) // 8} bytes, its offsets give {offsets[1] - offsets[0]}")
-    row = shape[-1] * (bits or 0) // 8 if len(shape) > 1 else 0
-    return Span(offsets[0], offsets[1], row)
+        raise _wrong(name, "its entry is no object")
+    offsets, shape, dtype = entry.get("data_offsets"), entry.get("shape"), entry.get("dtype")
+    if not (isinstance(offsets, list) and len(offsets) == 2 and _is_count(offsets[0]) and _is_count(offsets[1]) and offsets[0] <= offsets[1]):
+        raise _wrong(name, "it has no usable data_offsets")
+    if not (isinstance(shape, list) and len(shape) <= 64):
+        raise _wrong(name, "it has no usable shape")
+    if not isinstance(dtype, str):
+        raise _wrong(name, "it has no dtype")
+    count = 1
+    for number in shape:
+        if not _is_count(number):
+            raise _wrong(name, "it has no usable shape")
+        count *= number
+        if count >= 1 << 63:
+            raise _wrong(name, "it has more elements than can be")
+    bits = DTYPE_BITS.get(dtype, 0)  # a dtype newer than this table is taken at its word
+    if bits and (count * bits + 7) // 8 != offsets[1] - offsets[0]:
+        raise _wrong(name, f"its shape needs {(count * bits + 7) // 8} bytes, its offsets give {offsets[1] - offsets[0]}")
+    return Span(offsets[0], offsets[1], shape[-1] * bits // 8 if len(shape) > 1 else 0)
+
+
+def _wrong(name: str, what: str) -> ValueError:
+    return ValueError(f"{plain(name, 80)}: {what}")
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
+    return type(value) is int and 0 <= value < 1 << 63  # no bool; JSON makes no other subclass
 
 
 def _against_size(file: Bytes, spans: list[Span], data: int, end: int) -> tuple[Defect, ...]:
