@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
+from urllib.parse import quote
 
 from diagnostics.case import Case, Cause, Fault, Files, Finding, Owner, Platform, Remedy, Severity
 from diagnostics.causes.claims import again
@@ -85,17 +86,19 @@ def _empty_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 
 def _config_remedies(finding: Finding, case: Case) -> list[Remedy]:
-    detail = finding.facts["detail"]
-    below = detail.removeprefix("there is one in ") if detail.startswith("there is one in ") else ""
-    if below:
-        inner = f"{finding.facts['folder'].rstrip('/')}/{below}"
-        return [
-            Remedy(
-                do=f"Name the folder one level down: {inner}.",
-                run=f"pytest diagnostics --diagnose {shell_path(inner)}",
-                check=f"ls {shell_path(inner)}/config.json",
-            )
-        ]
+    detail, folder = finding.facts["detail"], finding.facts["folder"].rstrip("/")
+    for words, form in (
+        ("there is one in the folder above, ", "{}"),
+        ("there is one in ", f"{folder}/{{}}"),
+        ("further down: ", f"{folder}/{{}}"),
+        ("by their ids: ", "{}"),
+    ):
+        _, found_words, rest = detail.partition(words)
+        if found_words:
+            inner = form.format(rest.split(", ")[0])
+            what = f"Name the model by its id, {inner}." if "ids" in words else f"Name the folder of the model itself: {inner}."
+            check = again(case) if "ids" in words else f"ls {shell_path(inner)}/config.json"
+            return [Remedy(do=what, run=f"pytest diagnostics --diagnose {shell_path(inner)}", check=check)]
     return fetch_again(case, finding)
 
 
@@ -203,15 +206,28 @@ def _header_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 
 def _truncated_remedies(finding: Finding, case: Case) -> list[Remedy]:
-    size = finding.facts["bytes"]
-    if case.target.kind == "hub" or not size.isdigit():
-        return fetch_again(case, finding)
+    """Whole once more, or from where it stopped: what is there is the beginning of the file."""
+    size, path = finding.facts["bytes"], finding.facts["path"]
+    whole = fetch_again(case, finding)
+    if not size.isdigit() or size == "0" or finding.facts["count"] != "1":
+        return whole
+    url = _file_url(case, finding)
     resume = Remedy(
-        do=f"Or go on where it stopped, at byte {size}, with the address it came from in place of URL:",
-        run=f"curl -L -C - -o {shell_path(finding.facts['path'])} URL",
+        do=f"Or go on where it stopped, at byte {size}" + (":" if url else ", with the address it came from in place of URL:"),
+        run=f"curl -L -C - -o {shell_path(path)} {shlex.quote(url) if url else 'URL'}",
         check=again(case),
     )
-    return [*fetch_again(case, finding), resume]
+    return [*whole, resume]
+
+
+def _file_url(case: Case, finding: Finding) -> str:
+    """Where the hub has this file, at the very commit that is here; "" for what is not from the hub."""
+    names, files = paths_of(case, finding), case.files
+    if case.target.kind != "hub" or not names or not isinstance(files, Files):
+        return ""
+    kind = {"model": "", "dataset": "datasets/", "space": "spaces/"}[case.target.repository_type]
+    base = case.target.endpoint or "https://huggingface.co"
+    return f"{base}/{kind}{case.target.name}/resolve/{files.commit or case.target.revision}/{quote(names[0])}"
 
 
 def _unrecognised_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -285,7 +301,7 @@ CAUSES: tuple[Cause, ...] = (
     _cause("shard-missing", ("you",), "{count} of the model's shards are not in {folder}: {file}", "{detail}. The loader needs every one of them."),
     _cause("index-missing", ("you",), "The shards in {folder} have no index: {file} is not there", "{detail}. Without it the loader says that there are no weights at all."),
     _cause("weights-missing", ("you",), "There are no weights in {folder}", "{detail}. The loader asks for model.safetensors or pytorch_model.bin, or their index.", _weights_remedies),
-    _cause("config-missing", ("you",), "There is no config.json in {folder}", "The weights alone do not say what model they are. {detail}", _config_remedies),
+    _cause("config-missing", ("you",), "There is no config.json in {folder}", "Without it nothing says what model this is. {detail}", _config_remedies),
     _cause("file-missing", ("you",), "{file} is not in {folder}, and another file names it", "{detail}."),
     _cause("model-not-cached", ("you",), "{name} is not all in the cache {folder}, and nothing may be fetched", "Missing: {missing}. The client was told to stay off the network, so it can only use what is there.", _not_cached_remedies, _not_cached),
     _cause(

@@ -21,6 +21,8 @@ _TRANSFORMERS_WEIGHTS = re.compile(r"(model|pytorch_model)(-\d{5}-of-\d{5})?\.(s
 _OTHER_CONFIGS = frozenset({"adapter_config.json", "model_index.json", "params.json", "open_clip_config.json", "metadata.json", "config.yaml"})
 # Below a folder: DeepSpeed, Trainer, Meta's original release.
 _NO_LOADER = re.compile(r"(global_step\d+|checkpoint-\d+|original|metal)/")
+_DATA = re.compile(r"(?P<stem>.+)\.data-\d{5}-of-\d{5}$")
+_CACHED = re.compile(r"(hub/)?models--(?P<name>[^/]+)/")
 _NO_FOLDER_NEEDED = (".Normalize",)  # sentence-transformers modules that save nothing
 
 
@@ -30,7 +32,14 @@ def absent(path: str, code: str, detail: str = "") -> FileSeen:
 
 def absent_members(names: frozenset[str], everything: frozenset[str], load: LoadJson, loader: str = "") -> tuple[FileSeen, ...]:
     """What the files that count (``names``) ask for and is not in the folder (``everything``). ``load`` reads a JSON file of it, None where that fails."""
-    found = [*_shards(names, everything, load), *_modules(everything, load), *_weights(everything, load), *_config(names, everything, load, loader)]
+    found = [
+        *_shards(names, everything, load),
+        *_modules(everything, load),
+        *_components(everything, load),
+        *_tensorflow(everything),
+        *_weights(everything, load),
+        *_config(names, everything, load, loader),
+    ]
     return tuple({seen.path: seen for seen in found}.values())
 
 
@@ -86,8 +95,53 @@ def _modules(everything: frozenset[str], load: LoadJson) -> Iterator[FileSeen]:
         path, kind = (module.get("path"), module.get("type")) if isinstance(module, dict) else (None, None)
         if not (isinstance(path, str) and path and isinstance(kind, str) and is_inside(path)) or kind.endswith(_NO_FOLDER_NEEDED):
             continue
-        if not any(name.startswith(path + "/") for name in everything):
+        inside = [name for name in everything if name.startswith(path + "/")]
+        if not inside or (kind.endswith((".Pooling", ".Dense")) and f"{path}/config.json" not in everything):
             yield absent(f"{path}/config.json", "file-missing", f"modules.json names the folder {path} ({kind})")
+        elif kind.endswith(".Dense") and not any(weights_format(name) for name in inside):
+            yield absent(f"{path}/model.safetensors", "weights-missing", f"modules.json names the folder {path} ({kind}), and it holds no weights")
+
+
+def _components(everything: frozenset[str], load: LoadJson) -> Iterator[FileSeen]:
+    """The folders that model_index.json names (diffusers pipeline_utils.py): [library, class], null for one that is left out."""
+    value = load("model_index.json") if "model_index.json" in everything else None
+    for name, entry in list(value.items())[:50] if isinstance(value, dict) else []:
+        kind = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
+        if not isinstance(kind, str) or name.startswith("_") or not is_inside(name):
+            continue
+        inside = [path for path in everything if path.startswith(name + "/")]
+        if not inside:
+            yield absent(f"{name}/{_main_file(kind)}", "file-missing", f"model_index.json names the folder {name} ({plain(kind, 60)})")
+        elif _main_file(kind) == "config.json" and not any(weights_format(path) for path in inside):
+            yield absent(
+                f"{name}/model.safetensors", "weights-missing", f"model_index.json names the folder {name} ({plain(kind, 60)}), and it holds no weights"
+            )
+
+
+def _main_file(kind: str) -> str:
+    """The file that a component of a pipeline is known by."""
+    others = {
+        "Scheduler": "scheduler_config.json",
+        "Tokenizer": "tokenizer_config.json",
+        "Processor": "preprocessor_config.json",
+        "Extractor": "preprocessor_config.json",
+    }
+    return next((file for part, file in others.items() if part in kind), "config.json")
+
+
+_GPT2 = ("checkpoint", "encoder.json", "hparams.json", "model.ckpt.index", "model.ckpt.meta", "vocab.bpe")  # openai/gpt-2 download_model.py
+
+
+def _tensorflow(everything: frozenset[str]) -> Iterator[FileSeen]:
+    """GPT-2's own folder; data files of a checkpoint whose index is gone (the other way round, the index says so itself)."""
+    if "hparams.json" in everything and any(name.startswith("model.ckpt.") for name in everything):
+        for name in _GPT2:
+            if name not in everything:
+                yield absent(name, "file-missing", "GPT-2's folder holds " + ", ".join(_GPT2[:4]) + " and more; its code reads all of them")
+        return
+    for stem in sorted({match["stem"] for name in everything if (match := _DATA.match(name))}):
+        if f"{stem}.index" not in everything:
+            yield absent(f"{stem}.index", "file-missing", f"{stem}.data-… is here; which tensor is where in it, its index says")
 
 
 def _weights(everything: frozenset[str], load: LoadJson) -> Iterator[FileSeen]:
@@ -110,14 +164,27 @@ def _config(names: frozenset[str], everything: frozenset[str], load: LoadJson, l
     top = {name for name in everything if "/" not in name}
     if "config.json" in top or top & _OTHER_CONFIGS or loader == "torch" or ("modules.json" in top and not _first_module_at_top(load)):
         return
-    below = sorted(name for name in everything if name.endswith("/config.json"))
-    homes = [name for name in below if any(other.startswith(name.removesuffix("config.json")) and weights_format(other) for other in everything)]
-    homes = [name for name in homes if not any(other != name and name.startswith(other.removesuffix("config.json")) for other in homes)]
     at_top = any(_TRANSFORMERS_WEIGHTS.match(name) for name in names)
-    snapshot = _snapshot(homes, load)
-    if at_top or snapshot or (len(homes) == 1 and not any(weights_format(name) for name in top)):
-        one = snapshot or (homes[0] if homes else "")
-        yield absent("config.json", "config-missing", f"there is one in {one.removesuffix('/config.json')}" if one and not at_top else "")
+    if at_top:
+        yield absent("config.json", "config-missing", "")
+    elif not any(weights_format(name) for name in top) and (where := _models_below(everything)):
+        yield absent("config.json", "config-missing", where)
+
+
+def _models_below(everything: frozenset[str]) -> str:
+    """Where the model is, or the models are, of a folder that is no model itself; "" where there is none further down either."""
+    cached = sorted({match["name"].replace("--", "/", 1) for name in everything if (match := _CACHED.match(name))})
+    if cached:
+        return f"it is the hub's cache, in which models are named by their ids: {plain(', '.join(cached[:3]), 200)}"
+    below = sorted(name.removesuffix("/config.json") for name in everything if name.endswith("/config.json"))
+    snapshots = [name for name in below if re.match(r"snapshots/[0-9a-f]{40}$", name)]
+    if snapshots:
+        return f"there is one in {snapshots[-1]}"
+    homes = [folder for folder in below if any(other.startswith(f"{folder}/") and weights_format(other) for other in everything)]
+    homes = [folder for folder in homes if not any(folder.startswith(f"{other}/") for other in homes)]
+    if len(homes) > 1:
+        return f"there are {len(homes)} models further down: {plain(', '.join(homes[:4]), 200)}"
+    return f"there is one in {homes[0]}" if homes else ""
 
 
 def _first_module_at_top(load: LoadJson) -> bool:
@@ -126,10 +193,3 @@ def _first_module_at_top(load: LoadJson) -> bool:
     return isinstance(value, list) and any(
         isinstance(module, dict) and module.get("path") == "" and str(module.get("type")).endswith(".Transformer") for module in value
     )
-
-
-def _snapshot(homes: list[str], load: LoadJson) -> str:
-    """The one that refs/main of a repository in the hub's cache names, of several snapshots the last where it names none."""
-    if not homes or not all(re.match(r"snapshots/[0-9a-f]{40}/config\.json$", name) for name in homes):
-        return ""
-    return homes[-1]

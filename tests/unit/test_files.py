@@ -147,6 +147,7 @@ def test_other_models_are_healthy(tmp_path: Path) -> None:
     (tmp_path / "gpt2" / "model.ckpt.index").write_bytes(tf_index()[0])
     (tmp_path / "gpt2" / "model.ckpt.data-00000-of-00001").write_bytes(tf_index()[1])
     (tmp_path / "gpt2" / "hparams.json").write_text('{"n_vocab": 50257}')
+    (tmp_path / "gpt2" / "encoder.json").write_text('{"a": 0}')
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "train.json").write_text('{"a": 1}\n{"a": 2}\n')
     assert [codes(seen_in(tmp_path / name)) for name in ("lora", "vision", "gpt2", "data")] == [{}, {}, {}, {}]

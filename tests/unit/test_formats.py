@@ -198,6 +198,7 @@ def test_a_tensorflow_checkpoint_and_its_data(tmp_path: Path) -> None:
         "hparams.json": b"{}",
         "encoder.json": b"{}",
         "vocab.bpe": b"a b",
+        "model.ckpt.meta": noise(99),
         "model.ckpt.index": index,
     }.items():
         (tmp_path / name).write_bytes(content)
