@@ -168,6 +168,12 @@ def _page_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 def _unreadable_remedies(finding: Finding, case: Case) -> list[Remedy]:
     path = finding.facts["path"]
+    if "no regular file" in finding.facts["detail"]:
+        return fetch_again(
+            case,
+            finding,
+            f"Remove {path}, which is a pipe or a device, and put the file in its place. If it came from the hub, with the model's own id in place of ORG/NAME:",
+        )
     return [
         Remedy(
             do=f"Give this user the right to read it (its owner, or root, can): {finding.facts['detail']}.",

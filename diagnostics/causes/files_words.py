@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping
 
@@ -9,6 +10,7 @@ from diagnostics.case import Case, Evidence, Fault, Files, FileSeen, Finding, Re
 from diagnostics.causes.claims import again
 
 MOST_NAMED = 5
+_SNAPSHOT = re.compile(r"models--(?P<name>[^/]+)/snapshots/(?P<commit>[0-9a-f]{40})/?$")
 
 
 def of_step(faults: Iterable[Fault], step: str, *codes: str) -> list[Fault]:
@@ -82,6 +84,10 @@ def fetch_again(case: Case, finding: Finding, do: str = "") -> list[Remedy]:
         ]
     folder = case.files.path if isinstance(case.files, Files) else ""
     check = again(case)
+    if match := _SNAPSHOT.search(folder):  # the path itself says which repository it is
+        command = ["hf", "download", match["name"].replace("--", "/", 1), *names[:MOST_NAMED], "--revision", match["commit"], "--force-download"]
+        told = "Fetch just this again into the hub's cache; the folder is the snapshot of a repository in it."
+        return [Remedy(do=told if not do or "ORG/NAME" in do else do, run=shlex.join(command), check=check)]
     shown = ", ".join(names[:MOST_NAMED]) or "it"
     origin = f"Fetch {shown} again from where the model came, into {folder}." if folder else f"Fetch {shown} again."
     return [

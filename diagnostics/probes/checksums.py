@@ -119,6 +119,7 @@ def _remembered(target: Target, environment: Environment, files: Files) -> Itera
         folder = cache.real(files.path)
         yield from _of_listing(Listing(source="folder", files=local_remembered(folder)), ".cache/huggingface/trees")
         yield from _of_metadata(folder, files)
+        yield from _of_blobs(os.path.dirname(os.path.dirname(os.path.normpath(folder))), files)  # a snapshot of the cache, named by its path
     elif files.place == "cache":
         folder = cache.repository_folder(target, environment)
         yield from _of_listing(Listing(source="cache", files=cache.remembered_files(folder, files.commit)), "trees/<commit>.json")

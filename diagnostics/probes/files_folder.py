@@ -54,7 +54,7 @@ def see_folder(target: Target, folder: str, looks: Looks | None = None) -> Files
         files=files,
         absent=gone,
         missing=tuple(seen.path for seen in gone),
-        unfinished=_unfinished(folder, left, set(names)),
+        unfinished=(*_unfinished(folder, left, set(names)), *(_left_in_cache(folder) if gone else ())),
         message=f"{len(wanted) - len(telling)} further files were not looked at" if len(wanted) > len(telling) else "",
     )
 
@@ -120,6 +120,17 @@ def _unfinished(folder: str, left: list[str], names: set[str]) -> tuple[FileSeen
         if stem not in names or name.endswith(".aria2"):
             found.append(left_behind(name, os.path.join(folder, name), f"{stem} is not whole"))
     return (*found, *_left_by_hub(folder))
+
+
+def _left_in_cache(folder: str) -> list[FileSeen]:
+    """Downloads that were left in the hub's cache, where the folder is a snapshot of it, named by its path."""
+    snapshots, commit = os.path.split(os.path.normpath(folder))
+    if os.path.basename(snapshots) != "snapshots" or not re.fullmatch(r"[0-9a-f]{40}", commit):
+        return []
+    return [
+        left_behind(os.path.basename(path), path, "a download into this snapshot was cut short")
+        for path, _ in cache.unfinished_blobs(os.path.dirname(snapshots))
+    ]
 
 
 def left_behind(path: str, location: str, detail: str) -> FileSeen:

@@ -65,7 +65,7 @@ def framework_mismatch(names: Iterable[str], target: Target, environment: Enviro
         expected="model.safetensors or pytorch_model.bin",
         because="transformers with PyTorch asks for these",
         facts={"format": kind, "file": plain(formats[kind], 200)},
-        severity="warning" if served or (kind == "gguf") or not installed else "error",
+        severity="error" if "transformers" in installed and not served and kind != "gguf" else "warning",
     )
 
 

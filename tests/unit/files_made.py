@@ -13,15 +13,11 @@ from typing import Any
 
 from diagnostics.case import Environment, Fault, Files, Listing, RemoteFile, Target, Unseen
 from diagnostics.diagnosis import Expect
+from diagnostics.lab.formats import noise
 from diagnostics.probes.files import see_files
 
 COMMIT = "86b5e0934494bd15c9632b12f734a8a67f723594"
 NOWHERE = Unseen("absent")
-
-
-def noise(count: int, seed: str = "x") -> bytes:
-    """``count`` bytes without a long run of zeros, the same every time."""
-    return hashlib.shake_256(seed.encode()).digest(count)
 
 
 def safetensors(tensors: dict[str, int] | None = None, data: bytes | None = None, **changes: Any) -> bytes:

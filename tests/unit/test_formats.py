@@ -16,11 +16,12 @@ import pytest
 from diagnostics.case import Case, Environment, Unseen
 from diagnostics.diagnosis import diagnose
 from diagnostics.facts.pickles import judge
+from diagnostics.lab import formats as made
+from diagnostics.lab.formats import noise
 from diagnostics.probes.files import see_files
 from diagnostics.probes.formats import Bytes, Look, look_at, look_at_index
 from diagnostics.probes.formats.pickles import Global, scan
-from tests.unit import formats_made as made
-from tests.unit.files_made import folder_target, noise, safetensors
+from tests.unit.files_made import folder_target, safetensors
 
 WHOLE: dict[str, tuple[str, Callable[[], bytes]]] = {  # name of the file → what its bytes are, a true one
     "model.safetensors": ("safetensors", safetensors),

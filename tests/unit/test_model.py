@@ -17,13 +17,13 @@ from diagnostics.case import ABSENT, Case, Diagnosis, Distribution, Environment,
 from diagnostics.causes import model as causes
 from diagnostics.diagnosis import judge
 from diagnostics.facts import architectures
+from diagnostics.lab import formats as made
 from diagnostics.lab import model as lab
 from diagnostics.probes.files import see_files
 from diagnostics.probes.formats import Tensor
 from diagnostics.probes.model import see_model
 from diagnostics.probes.model_fit import compare
 from diagnostics.probes.model_tokenizer import see_tokenizer
-from tests.unit import formats_made as made
 from tests.unit.files_made import folder_target
 
 INSTALLED = (

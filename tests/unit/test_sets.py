@@ -9,8 +9,8 @@ import pytest
 
 from diagnostics.case import Case, Diagnosis, Environment, Unseen
 from diagnostics.diagnosis import diagnose
+from diagnostics.lab import formats as made
 from diagnostics.probes.files import see_files
-from tests.unit import formats_made as made
 from tests.unit.files_made import COMMIT, CONFIG, folder_target, model, noise, safetensors, sharded
 
 

@@ -12,6 +12,7 @@ from diagnostics.probes.formats.reading import BLOCK, MOST_HEADER_PARSED, Bytes,
 from diagnostics.redact import plain
 
 MOST_JSON_PARSED = 8 << 20
+MANY = 8  # tensors in a row that are all zero in no model
 
 # safetensors/src/tensor.rs Dtype: bits an element
 DTYPE_BITS = {
@@ -127,7 +128,8 @@ def _against_size(file: Bytes, spans: list[Span], data: int, end: int) -> tuple[
 def _no_accident(start: int, spans: list[Span], length: int) -> bool:
     """Whether zeros from ``start`` of the data on are no tensors that are zero by right (biases, LoRA's B, padded embedding rows).
 
-    By right they begin where a tensor or one of its rows begins, or are the end of the last one alone; a crashed copy begins anywhere and takes all that follows.
+    By right they begin where a tensor or one of its rows begins, and few tensors follow, or they are the end of the last one alone; a crashed copy begins anywhere and
+    takes all that follows.
     """
     if start == 0:
         return length >= BLOCK
@@ -136,6 +138,8 @@ def _no_accident(start: int, spans: list[Span], length: int) -> bool:
         return False
     if row > 16 and length - start >= 2 * BLOCK and not _near_row(start - begin, row):
         return True
+    if begin == start:
+        return sum(span.begin >= start for span in spans) >= MANY and (length - start) * 4 >= length
     inside_last = end == length and (end - start) * 2 < end - begin
     return begin < start and not inside_last and enough_zeros(length, start)
 

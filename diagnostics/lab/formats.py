@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 import struct
@@ -11,7 +12,12 @@ from typing import Any
 
 from diagnostics.probes.formats.hdf5 import lookup3
 from diagnostics.probes.formats.tensorflow import MAGIC, crc32c, masked
-from tests.unit.files_made import noise
+
+
+def noise(count: int, seed: str = "x") -> bytes:
+    """``count`` bytes without a long run of zeros, the same every time."""
+    return hashlib.shake_256(seed.encode()).digest(count)
+
 
 # --- torch ----------------------------------------------------------------------------------------------------------------------
 
@@ -35,7 +41,10 @@ class _Tensor:
         self.storage, self.shape = storage, shape
 
 
-class _Pickler(pickle._Pickler):  # type: ignore[name-defined,misc]  # the one in Python, whose steps can be written by hand
+_PythonPickler: Any = pickle._Pickler  # the one in Python, whose steps can be written by hand
+
+
+class _Pickler(_PythonPickler):
     """torch's: storages by persistent id, tensors by a call of _rebuild_tensor_v2."""
 
     def save(self, obj: Any, save_persistent_id: bool = True) -> None:
