@@ -44,7 +44,7 @@ class _Tensor:
 _PythonPickler: Any = pickle._Pickler  # the one in Python, whose steps can be written by hand
 
 
-class _Pickler(_PythonPickler):
+class _Pickler(_PythonPickler):  # type: ignore[misc]
     """torch's: storages by persistent id, tensors by a call of _rebuild_tensor_v2."""
 
     def save(self, obj: Any, save_persistent_id: bool = True) -> None:

@@ -23,6 +23,7 @@ from diagnostics.redact import plain
 MOST_CONFIG = 4 << 20
 MOST_INDEX = 64 << 20
 MOST_HOMES = 24
+FEWEST_ENTRIES = 16  # of any vocabulary beside special tokens
 READ = frozenset({"safetensors", "torch-zip", "torch-legacy", "pickle"})
 KEPT = (
     "vocab_size",
@@ -249,7 +250,7 @@ def _with_tokenizer(found: list[Misfit], config: Mapping[str, Any], tensors: Map
     rows = rows_of(config, tensors) or _rows_by_config(config)
     if rows is None or any(misfit.code in ("tensors-misnamed", "tensors-unconsolidated") for misfit in found):
         return found
-    misfit = _beyond_rows(seen, size, rows, config) or _other_vocabulary(seen.tokenizer, size, rows)
+    misfit = _beyond_rows(seen, size, rows, config) or _other_vocabulary(seen.tokenizer, size, rows) or _hollow(seen.tokenizer, size, rows)
     return [*found, misfit] if misfit else found
 
 
@@ -288,6 +289,15 @@ def _beyond_rows(seen: model_tokenizer.Seen, size: int, rows: int, config: Mappi
         },
         severity="warning" if only_added else "error",
     )
+
+
+def _hollow(tokenizer: Tokenizer, size: int, rows: int) -> Misfit | None:
+    """A tokenizer of special tokens alone, as transformers makes one in silence where it finds no vocabulary, and as it is saved then."""
+    if size > FEWEST_ENTRIES or rows < 1000:
+        return None
+    seen, due = f"only {size} entries", f"a vocabulary for {rows} rows"
+    facts = {"what": "hollow", "expected": due, "rows": str(rows)}
+    return Misfit(code="tokenizer-incomplete", name=tokenizer.files[0], seen=seen, expected=due, because="every word would be unknown", facts=facts)
 
 
 def _other_vocabulary(tokenizer: Tokenizer, size: int, rows: int) -> Misfit | None:

@@ -334,6 +334,13 @@ def test_what_a_tokenizer_lacks(tmp_path: Path) -> None:
     assert found.cause == "tokenizer-incomplete" and "vocab.txt" in found.title
 
 
+def test_a_tokenizer_of_special_tokens_alone(tmp_path: Path) -> None:
+    """What is saved where no vocabulary was found: five entries beside an embedding of thousands."""
+    shapes = lab.tensors(lab.Shape(vocabulary=2000))
+    assert roots(model(tmp_path / "a", {"vocab_size": 2000}, shapes, tokenizer__json=json.dumps(lab.tokenizer(lab.SPECIAL)))) == ["tokenizer-incomplete"]
+    assert roots(model(tmp_path / "b", {"vocab_size": 2000}, shapes)) == []
+
+
 @pytest.mark.parametrize(("version", "expected"), [("0.19.1", ["tokenizer-incomplete"]), ("0.20.0", []), ("", [])])
 def test_merges_that_an_older_library_does_not_read(tmp_path: Path, version: str, expected: list[str]) -> None:
     """“data did not match any variant of untagged enum”: merges are pairs since tokenizers 0.20."""
