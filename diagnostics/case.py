@@ -842,6 +842,18 @@ class Timing:
 
 
 @record
+class Explanation:
+    """What a pasted error can mean: one cause, and how sure one may be of it from the text alone. Probes decide, where they can."""
+
+    cause: str  # an id of causes.md
+    confidence: float  # 0 … 1; those of one text together are at most 1
+    evidence: tuple[Evidence, ...]  # what in the text speaks for it
+    look: str = ""  # what to look at to be sure
+    subjects: tuple[Subject, ...] = ()  # what the text names: host, path, package, tensor, …
+    signature: str = ""  # which entry of facts/signatures recognised it
+
+
+@record
 class Case:
     """Everything the probes saw, when, and how long it took."""
 
@@ -864,6 +876,7 @@ class Case:
     model: Model | Unseen = NOT_ASKED
     digests: Digests | Unseen = NOT_ASKED
     timings: tuple[Timing, ...] = ()
+    clues: tuple[Explanation, ...] | Unseen = NOT_ASKED  # from a pasted error, best first
 
     @property
     def legs(self) -> tuple[Leg, ...]:
