@@ -40,7 +40,7 @@ def failures_in(error: str | bytes | BaseException) -> list[Failure]:
 
 def explanations(failures: list[Failure]) -> list[Explanation]:
     """Of all failures of a text: what ended it stands last, unless it only follows from another or says nothing."""
-    judged = [(failure, hits) for failure in failures if (hits := hits_of(failure))]
+    judged = _judged(failures)
     if not judged:
         return []
     ranked = sorted(enumerate(judged), key=lambda item: _weight(item[0], item[1][1][0], len(judged)), reverse=True)
@@ -53,11 +53,20 @@ def explanations(failures: list[Failure]) -> list[Explanation]:
     return _at_most_one([item for item in best if item.confidence >= LEAST][:MOST])
 
 
+def _judged(failures: list[Failure]) -> list[tuple[Failure, list[Hit]]]:
+    """Every failure that a signature fits. Where what ended it says nothing (a client that hides the reason), the warnings before it are heard too."""
+    judged = [(failure, hits) for failure in failures if (hits := hits_of(failure))]
+    vague = all(hits[0].signature.rank < DECIDES for _, hits in judged)
+    if vague and any(failure.level == "error" and (failure.frames or hits_of(failure)) for failure in failures):
+        judged += [(failure, hits) for failure in failures if failure.level == "warning" and (hits := hits_of(failure, warnings_count=True))]
+    return judged
+
+
 def _weight(index: int, best: Hit, count: int) -> tuple[int, float]:
     """First by how much it decides, in coarse steps; then the later one."""
     rank = best.signature.rank
     step = 0 if rank < DECIDES else 1 if rank < 40 else 2
-    return step, rank / 25 + index / count
+    return step, rank / 10 + index / count
 
 
 def _of_failure(failure: Failure, hits: list[Hit], share: float) -> list[Explanation]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from diagnostics.clues.lines import Lines
 
-MOST_FAILURES = 60
-MOST_SAID = 40  # exceptions in one chain
+MOST_FAILURES = 24
+MOST_SAID = 24  # exceptions in one chain
 MESSAGE_LINES = 30
 MESSAGE_CHARACTERS = 4000
 
@@ -116,8 +116,20 @@ def _blocks(read: Lines) -> list[_Block]:
             found.append(block)
             index = max(block.end, index + 1)
         else:
+            if lines[index].startswith((DIRECT, DURING)) and (bare := _bare_block(read, index, found[-1].end if found else 0)):
+                found.append(bare)
             index += 1
     return found
+
+
+def _bare_block(read: Lines, index: int, free_from: int) -> _Block | None:
+    """The exception ahead of "direct cause" that came without frames (huggingface_hub 2 keeps none of an error that it raises again later)."""
+    for start in range(index - 1, max(free_from, index - 12) - 1, -1):
+        if read.lines[start] and _ends(read.lines[start], "", bool(_INLINE.match(read.lines[start])), notebook=False):
+            block = _Block(start=start, end=index)
+            _message(read, start, block)
+            return block
+    return None
 
 
 def _block(read: Lines, start: int) -> _Block:

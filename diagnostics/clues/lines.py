@@ -15,6 +15,7 @@ WHOLE_BYTES = 96 << 10  # a text up to this is read whole
 MOST_LINES = 4000
 LONGEST_LINE = 4000
 WINDOW = 1500  # characters around what catches the eye in a longer text
+SAMPLE = 60  # lines that tell what stands in front of all
 MOST_WINDOWS = 24  # from the beginning, and as many from the end
 
 # What catches the eye in a long log. Only found, never judged, by these.
@@ -181,7 +182,7 @@ def _strings(value: object, keys: tuple[str, ...]) -> list[str]:
 def _without_prefixes(lines: list[str]) -> list[str]:
     """Take off, up to four times, what stands in front of (nearly) every line."""
     for _ in range(4):
-        sample = [line for line in lines[:: max(1, len(lines) // 200)] if line.strip()]
+        sample = [line for line in lines[:: max(1, len(lines) // SAMPLE)] if line.strip()]
         pattern = _common(sample)
         if pattern is not None:
             lines = [line[match.end() :] if (match := pattern.match(line)) else line for line in lines]

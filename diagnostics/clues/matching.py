@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from diagnostics.clues.failures import Failure, Said
@@ -27,21 +25,36 @@ class Hit:
 
 @functools.cache
 def _by_code() -> dict[tuple[str, str], tuple[Signature, ...]]:
-    """Signatures that one code, or the class, must call up; the rest is under ("", "")."""
+    """Signatures that one code, or the class, must call up."""
     table: dict[tuple[str, str], list[Signature]] = {}
     for signature in signatures():
-        kind = next((kind for kind in (*_CODES, "types") if getattr(signature, kind)), "")
-        for key in [(kind, value) for value in getattr(signature, kind)] if kind else [("", "")]:
-            table.setdefault(key, []).append(signature)
+        kind = _key(signature)
+        for value in getattr(signature, kind) if kind else ():
+            table.setdefault((kind, value), []).append(signature)
     return {key: tuple(found) for key, found in table.items()}
 
 
-def hits_of(failure: Failure) -> list[Hit]:
-    """Everything that fits, what decides most first; of equals the first error of the chain."""
+def _key(signature: Signature) -> str:
+    return next((kind for kind in (*_CODES, "types") if getattr(signature, kind)), "")
+
+
+@functools.cache
+def _by_text() -> tuple[tuple[str, tuple[Signature, ...]], ...]:
+    """Every text that calls up signatures, with these: looked for one by one, which is faster than any pattern of a thousand branches."""
+    table: dict[str, list[Signature]] = {}
+    for signature in signatures():
+        if not _key(signature):
+            for text in signature.any or signature.has[:1]:
+                table.setdefault(text, []).append(signature)
+    return tuple((text, tuple(found)) for text, found in table.items())
+
+
+def hits_of(failure: Failure, warnings_count: bool = False) -> list[Hit]:
+    """Everything that fits, what decides most first; of equals the first error of the chain. A warning fits only what says so, unless ``warnings_count``."""
     found: list[Hit] = []
     for depth, (said, features) in enumerate(zip(failure.said, features_of(failure), strict=True)):
-        for signature in _candidates(features):
-            if failure.level == "warning" and signature.level != "warning":
+        for signature in _candidates(features).values():
+            if failure.level == "warning" and signature.level != "warning" and not warnings_count:
                 continue
             names = _fits(signature, features, said)
             if names is not None:
@@ -49,19 +62,22 @@ def hits_of(failure: Failure) -> list[Hit]:
     return sorted(found, key=lambda hit: (-hit.signature.rank, hit.depth))
 
 
-def _candidates(features: Features) -> Iterator[Signature]:
-    table = _by_code()
-    for kind in _CODES:
-        if value := getattr(features, kind):
-            yield from table.get((kind, value), ())
-    yield from table.get(("types", features.name), ())
-    yield from table.get(("", ""), ())
+def _candidates(features: Features) -> dict[str, Signature]:
+    table, lower = _by_code(), features.lower
+    keys = [(kind, value) for kind in _CODES if (value := getattr(features, kind))] + [("types", features.name)]
+    found = {signature.id: signature for key in keys for signature in table.get(key, ())}
+    for text, called in _by_text():
+        if text in lower:
+            found.update((signature.id, signature) for signature in called)
+    return found
 
 
 def _fits(signature: Signature, features: Features, said: Said) -> tuple[tuple[str, str], ...] | None:
     """The names that the signature's pattern takes out, None where it does not fit. Cheap questions first."""
-    if not all(not wanted or getattr(features, kind) in wanted for kind in _CODES if (wanted := getattr(signature, kind))):
-        return None
+    for kind in _CODES:
+        wanted = getattr(signature, kind)
+        if wanted and getattr(features, kind) not in wanted:
+            return None
     if signature.types and features.name not in signature.types:
         return None
     if signature.any and not any(text in features.lower for text in signature.any):
@@ -88,6 +104,3 @@ def _fits_around(signature: Signature, features: Features) -> bool:
         return False
     return not any(text in features.chain for text in signature.not_)
 
-
-def plain_words(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip()

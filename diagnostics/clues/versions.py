@@ -12,7 +12,7 @@ Causes = tuple[tuple[str, float], ...]
 
 def which_way(causes: Causes, names: Mapping[str, str]) -> Causes:
     """``causes`` as they are, or with the one of package-too-old and package-too-new in front that the versions in the text prove."""
-    required, found = names.get("required", ""), names.get("found", "")
+    required, found = names.get("required", "").rstrip("."), names.get("found", "").rstrip(".")
     if not required or not found:
         return causes
     try:
