@@ -854,6 +854,16 @@ class Explanation:
 
 
 @record
+class Clues:
+    """A pasted error beside what the probes saw."""
+
+    explanations: tuple[Explanation, ...] = ()  # best first; empty where nothing in it is known to be wrong
+    decided: bool = False  # a code or a sentence that means something, and not one that many failures print
+    here: bool | Unseen = ABSENT  # whether it came from this very machine: a path of its traceback lies here, or does not; absent where it names none
+    guessed: str = ""  # the SPEC that was taken from the text, because none was given
+
+
+@record
 class Case:
     """Everything the probes saw, when, and how long it took."""
 
@@ -876,7 +886,7 @@ class Case:
     model: Model | Unseen = NOT_ASKED
     digests: Digests | Unseen = NOT_ASKED
     timings: tuple[Timing, ...] = ()
-    clues: tuple[Explanation, ...] | Unseen = NOT_ASKED  # from a pasted error, best first
+    clues: Clues | Unseen = NOT_ASKED
 
     @property
     def legs(self) -> tuple[Leg, ...]:

@@ -34,6 +34,7 @@ from diagnostics.case import (
     Verdict,
 )
 from diagnostics.causes import ORDER, SECTION_OF, SECTIONS
+from diagnostics.confirmation import confirm
 
 REASONS = {
     "not_asked": "not asked for",
@@ -135,6 +136,7 @@ def judge(case: Case, wanted: Iterable[str] | None = None) -> Judgement:
     faults = tuple(fault for _, expect, _, _ in asked for fault in expect.faults)
     diagnoses = attribute(case, faults)
     results = tuple(_result(check, expect, error, seconds, diagnoses) for check, expect, error, seconds in asked)
+    diagnoses = confirm(case, diagnoses, results)
     return Judgement(diagnoses=diagnoses, results=results, verdict=verdict(diagnoses, results))
 
 

@@ -91,7 +91,12 @@ def _explanation(cause: str, confidence: float, failure: Failure, hit: Hit) -> E
         evidence.append(Evidence(subject=last, fact="ended with", seen=_CLEAN.clean(first.text.strip(), 200)))
     entry = look().get(cause, {})
     return Explanation(
-        cause=cause, confidence=round(confidence, 3), evidence=tuple(evidence), look=_filled(entry.get("look", ""), subjects), subjects=subjects, signature=hit.signature.id
+        cause=cause,
+        confidence=round(confidence, 3),
+        evidence=tuple(evidence),
+        look=_filled(entry.get("look", ""), subjects),
+        subjects=subjects,
+        signature=hit.signature.id,
     )
 
 

@@ -29,7 +29,10 @@ _RAISED = re.compile(r"(?:E +)?([A-Za-z_][\w.]{0,200})(?::(?: (.*))?)?$")
 _CLASS = r"((?:[A-Za-z_]\w{0,80}\.){0,8}[A-Z]\w{0,80}(?:Error|Exception|Timeout|Disconnected|IncompleteRead|Interrupt|Redirects|UnsupportedProtocol|InvalidURL|InvalidSchema|BadStatusLine)|OSError|KeyError|(?:\w{1,40}\.){1,4}gaierror)"
 _INLINE = re.compile(rf"(?<![\w.]){_CLASS}(?:\((?=['\"\d(])|: ?|$)")
 _RECORD = re.compile(r"(?:\[?\d{4}-\d\d-\d\d|\[?\d\d:\d\d:\d\d\]?|(?:INFO|WARNING|ERROR|DEBUG|CRITICAL|WARN)\b|##\[|::\w+|make(?:\[\d+\])?: |\$ |>>> |In \[\d|Traceback |During handling of the above|The above exception was|Exception ignored in|Process \w+-\d+:|srun: |slurmstepd: |E\d{4} |W\d{4} |I\d{4} |=====|-----)")  # fmt: skip
-_WARNS = re.compile(r"\b(?:WARN(?:ING)?|INFO|DEBUG|NOTICE|TRACE|warning|warn)\b|\b\w{0,40}Warning:|[Rr]etry(?:ing)?\b|[Tt]rying again|\b(?:will|to) retry\b")
+_WARNS = re.compile(
+    r"\b(?:WARN(?:ING)?|INFO|DEBUG|NOTICE|TRACE|warning|warn)\b|\b\w{0,40}Warning:|[Rr]etry(?:ing)?\b|[Tt]rying again|thrown while requesting (?:HEAD|GET)|\b(?:will|to) retry\b"
+)
+_GOES_ON_AFTER = re.compile(r"Warning:|Retrying|thrown while requesting")
 _FAILS = re.compile(r"\b(?:ERROR|CRITICAL|FATAL|SEVERE|PANIC)\b")
 # What a line that reports a failure without naming a class holds (lower case). What it means is decided by the signatures; this only says where they look.
 _REPORTS = ("error", "fail", "fatal", "cannot", "can't", "could not", "couldn", "unable", "kill", "refus", "denied", "not found", "no such", "missing", "invalid", "unsupported", "mismatch", "unexpected", "exceeded", "time", "segmentation", "illegal instr", "aborted", "dumped", "oom", "out of memory", "no space", "quota", "read-only", "x509", "recognize", "not installed", "require", "corrupt", "truncated", "exit", "signal", "no module", "blocked", "forbidden", "unauthor", "expired", "too ", "load report", "instantiate", "connect", "must ", "no longer", "untrusted", "reset", "not match", "weights", "index", "bus error", "gated", "restricted", "exception", "curl: (", "resolve", "redirect", "remaining", "http/0.9", "empty reply", "protocol")  # fmt: skip
@@ -84,7 +87,7 @@ class _Block:
 def find_failures(read: Lines) -> list[Failure]:
     """Every chain and every line that may report a failure, in the order of the text."""
     blocks = _blocks(read)
-    inside = set()
+    inside: set[int] = set()
     for block in blocks:
         inside.update(range(block.start, block.end))
     chains = _chained(read, blocks)
@@ -294,6 +297,9 @@ def _said(line: str, number: int) -> Said:
 
 
 def _level(line: str) -> str:
+    """What stands at the beginning decides; an exception's name without it is an error, also where its words advise to retry."""
     if _FAILS.search(line[:200]):
+        return "error"
+    if _INLINE.match(line) and not _GOES_ON_AFTER.search(line[:400]):
         return "error"
     return "warning" if _WARNS.search(line[:200]) else "error"

@@ -6,8 +6,8 @@ import functools
 import importlib.resources
 import re
 import tomllib
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from diagnostics.clues.failures import Failure, Said
 
@@ -34,17 +34,18 @@ def codes() -> dict[str, dict[str, tuple[str, ...]]]:
     """``{"errno": {"ENOSPC": (texts)}, "gai": …, "verify": …, "alert": …}``, in the order of the file: the first that fits decides."""
     table = _table()
     return {
-        kind: {name: tuple(entry["texts"] if isinstance(entry, dict) else entry) for name, entry in table[kind].items()} for kind in ("errno", "gai", "verify", "alert")
+        kind: {name: tuple(entry["texts"] if isinstance(entry, dict) else entry) for name, entry in table[kind].items()}
+        for kind in ("errno", "gai", "verify", "alert")
     }
 
 
 @functools.cache
-def _table() -> dict[str, dict[str, object]]:
+def _table() -> dict[str, dict[str, Any]]:
     return tomllib.loads(importlib.resources.files("diagnostics.facts").joinpath("signatures/codes.toml").read_text(encoding="utf-8"))
 
 
 @functools.cache
-def _numbers(kind: str) -> dict[int, str]:
+def numbers(kind: str) -> dict[int, str]:
     found: dict[int, str] = {}
     for name, entry in _table()[kind].items():
         for number in entry["numbers"] if isinstance(entry, dict) else ():
@@ -89,8 +90,8 @@ def features_of(failure: Failure) -> list[Features]:
 def _features(said: Said, proxy: bool, phase: str, chain: str, frames: str) -> Features:
     lower = said.text.lower()
     known = dict(said.codes)
-    gai = known.get("gai") or _coded("gai", lower)
-    errno = known.get("errno") or ("" if gai else _coded("errno", lower) or _by_class(said.name))
+    gai = known.get("gai") or _coded("gai", lower, bool(said.type))
+    errno = known.get("errno") or ("" if gai else _coded("errno", lower, bool(said.type)) or _by_class(said.name))
     return Features(
         type=said.type,
         name=said.name,
@@ -108,18 +109,27 @@ def _features(said: Said, proxy: bool, phase: str, chain: str, frames: str) -> F
     )
 
 
-def _coded(kind: str, lower: str) -> str:
-    """By the sentence, which is the same on every system; by the number where no sentence is known."""
-    if word := _worded(kind, lower):
-        return word
-    numbers = _numbers(kind)
-    return next((numbers[number] for match in _ERRNO.finditer(lower) if (number := int(match[1])) in numbers), "")
+def _coded(kind: str, lower: str, named: bool) -> str:
+    """By the sentence, which is the same on every system; by the number where no sentence is known. Where no class is named, a sentence in the middle of prose does not count."""
+    known = numbers(kind)
+    number = next((known[int(match[1])] for match in _ERRNO.finditer(lower) if int(match[1]) in known), "")
+    for text, name in _texts(kind):
+        at = lower.find(text)
+        if at >= 0 and (named or number or _is_reported(lower, at)):
+            return name
+    return number
+
+
+def _is_reported(lower: str, at: int) -> bool:
+    before = lower[max(0, at - 3) : at].rstrip()
+    return not before or before[-1] in _AHEAD_OF_A_REASON
 
 
 def _worded(kind: str, lower: str) -> str:
     return next((name for text, name in _texts(kind) if text in lower), "")
 
 
+_AHEAD_OF_A_REASON = frozenset(":()[]{}\"'>=-|")
 _CLASSES = {
     "ConnectionRefusedError": "ECONNREFUSED",
     "ConnectionResetError": "ECONNRESET",
@@ -139,7 +149,3 @@ def _status(lower: str) -> str:
     for match in _STATUS.finditer(lower):
         return next(group for group in match.groups() if group)
     return ""
-
-
-def said_with(failure: Failure) -> Iterator[tuple[Said, Features]]:
-    yield from zip(failure.said, features_of(failure), strict=True)

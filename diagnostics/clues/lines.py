@@ -90,7 +90,8 @@ def _windows(text: str) -> list[tuple[int, str]]:
 
 def _places(text: str, word: str) -> list[int]:
     """Where a word stands: the first places from the beginning and from the end."""
-    found, at = [], text.find(word)
+    found: list[int] = []
+    at = text.find(word)
     while at >= 0 and len(found) < MOST_WINDOWS:
         found.append(at)
         at = text.find(word, at + WINDOW)
@@ -152,13 +153,18 @@ def _unpacked_line(line: str) -> str:
     if not isinstance(value, dict):
         return line
     level = next((str(value[key]).upper() for key in ("level", "levelname", "severity") if isinstance(value.get(key), str)), "")
-    parts = [str(value[key]) for key in ("log", "message", "msg", "event", "text", "error", "exc_info", "exception", "traceback", "stack") if isinstance(value.get(key), str)]
+    parts = [
+        str(value[key])
+        for key in ("log", "message", "msg", "event", "text", "error", "exc_info", "exception", "traceback", "stack")
+        if isinstance(value.get(key), str)
+    ]
     return (f"{level}: " if level else "") + "\n".join(parts).rstrip("\n") if parts else line
 
 
 def _strings(value: object, keys: tuple[str, ...]) -> list[str]:
     """The texts under these keys, in order; a stack instead of recursion, since a file may nest as deep as it likes."""
-    found, waiting = [], [value]
+    found: list[str] = []
+    waiting = [value]
     while waiting:
         here = waiting.pop()
         if isinstance(here, dict):

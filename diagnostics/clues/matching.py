@@ -103,4 +103,3 @@ def _fits_around(signature: Signature, features: Features) -> bool:
     if signature.frames and not any(text in features.frames for text in signature.frames):
         return False
     return not any(text in features.chain for text in signature.not_)
-

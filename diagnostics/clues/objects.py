@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import traceback
 
 from diagnostics.clues.failures import MESSAGE_CHARACTERS, MOST_SAID, Failure, Said
-
-_GAI = {getattr(socket, name): name for name in ("EAI_NONAME", "EAI_AGAIN", "EAI_FAIL", "EAI_NODATA") if hasattr(socket, name)}
+from diagnostics.clues.features import numbers
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -55,9 +53,15 @@ def _message(error: BaseException) -> str:
 def _codes(error: BaseException) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     number = getattr(error, "errno", None)
-    if isinstance(error, socket.gaierror) and isinstance(number, int):
-        found.append(("gai", _GAI.get(number, "EAI")))
-    elif isinstance(error, OSError) and isinstance(number, int) and number in errno.errorcode and not hasattr(error, "verify_code") and type(error).__module__ != "ssl":
+    if type(error).__name__ == "gaierror" and isinstance(number, int):
+        found.append(("gai", numbers("gai").get(number, "EAI")))
+    elif (
+        isinstance(error, OSError)
+        and isinstance(number, int)
+        and number in errno.errorcode
+        and not hasattr(error, "verify_code")
+        and type(error).__module__ != "ssl"
+    ):
         found.append(("errno", errno.errorcode[number]))
     verify = getattr(error, "verify_code", None)
     if isinstance(verify, int):

@@ -26,7 +26,9 @@ _REPOSITORY = re.compile(
 )
 _PATH = re.compile(r"(?<![\w:/.])(?:~|\.{1,2}|[A-Za-z]:\\|/(?!/))[\w./\\ +=@,-]{2,300}")
 _NOT_MODELS = re.compile(r"site-packages|dist-packages|/lib/python|\.py\b|\.so\b|/usr/|/bin/|/proc/|/dev/|/etc/|/tmp/pip")
-_LOOKS_LIKE_A_MODEL = re.compile(r"\.(?:safetensors|bin|pt|pth|ckpt|gguf|onnx|h5|json|model|txt|msgpack|npz)\b|/(?:models?|checkpoints?|weights|hub|snapshots)/|models--")
+_LOOKS_LIKE_A_MODEL = re.compile(
+    r"\.(?:safetensors|bin|pt|pth|ckpt|gguf|onnx|h5|json|model|txt|msgpack|npz)\b|/(?:models?|checkpoints?|weights|hub|snapshots)/|models--"
+)
 _NOT_A_REPOSITORY = frozenset({"docs/transformers", "docs/datasets", "docs/huggingface_hub", "docs/accelerate", "settings/tokens", "models"})
 
 
@@ -40,7 +42,16 @@ def names_of(failure: Failure, groups: tuple[tuple[str, str], ...] = ()) -> tupl
     return tuple(dict.fromkeys(subject for subject in found if subject.name))[:MOST]
 
 
-_KINDS = {"module": "package", "wanted": "package", "distribution": "package", "dependency": "package", "packages": "package", "installed": "package", "gone": "package", "part": "package"}
+_KINDS = {
+    "module": "package",
+    "wanted": "package",
+    "distribution": "package",
+    "dependency": "package",
+    "packages": "package",
+    "installed": "package",
+    "gone": "package",
+    "part": "package",
+}
 
 
 def _clean(value: str) -> str:
@@ -57,7 +68,9 @@ def hosts(text: str) -> list[str]:
             found.append(f"{host}:{port}" if port else host)
     for match in _URL.finditer(text):
         authority = match[0].split("://", 1)[1].split("/", 1)[0].split("?", 1)[0].rpartition("@")[2].rstrip(".,:;")
-        if not authority.startswith(("developer.mozilla.org", "curl.se", "nvd.nist.gov", "pytorch.org", "docs.", "github.com/huggingface", "developers.google.com")):
+        if not authority.startswith(
+            ("developer.mozilla.org", "curl.se", "nvd.nist.gov", "pytorch.org", "docs.", "github.com/huggingface", "developers.google.com")
+        ):
             found.append(authority)
     return [_clean(host) for host in dict.fromkeys(found)][:6]
 

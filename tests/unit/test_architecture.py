@@ -23,7 +23,9 @@ MAY_KNOW = {
     "probes": LOOKERS,
     "causes": {"case", "facts", "causes"},
     "checks": {"case", "facts", "checks", "diagnosis"},
-    "diagnosis": {"case", "facts", "causes", "checks"},
+    "diagnosis": {"case", "facts", "causes", "checks", "confirmation"},
+    "confirmation": {"case", "facts", "causes"},
+    "clues": {"case", "redact", "facts", "clues"},
     "waivers": {"case", "causes", "diagnosis", "redact"},
     "report": {"case", "__init__"},
     "render": {"case", "facts", "codec", "redact", "diagnosis", "render"},
@@ -63,7 +65,7 @@ def test_only_the_environment_reads_the_environment() -> None:
     assert readers <= {"environment", "lab"}
 
 
-@pytest.mark.parametrize("name", ["causes", "checks", "diagnosis", "render"])
+@pytest.mark.parametrize("name", ["causes", "checks", "clues", "confirmation", "diagnosis", "render"])
 def test_judging_and_speaking_do_no_network(name: str) -> None:
     """No module of theirs imports what reaches a network or starts a process."""
     reaching = {"socket", "ssl", "http.client", "requests", "dns", "psutil", "subprocess", "urllib.request"}
