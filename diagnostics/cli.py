@@ -9,16 +9,18 @@ from pathlib import Path
 import pytest
 import pytest_diagnostics
 
-from diagnostics import __version__
+from diagnostics import __version__, errors
+from diagnostics.causes import BY_ID
 from diagnostics.environment.process import shield
+from diagnostics.redact import plain
 
 PACKAGE = Path(__file__).parent
 USAGE = """usage: pytest-diagnostics [SPEC] [options]
-       pytest-diagnostics explain ID
+       pytest-diagnostics explain ID|FILE|-
 
 SPEC: org/name[@revision], https://…, ./path, list:NAME, demo[:fault]; nothing: this machine and the hub.
 Options are those of pytest: --diagnose-report DIR, --diagnose-timeout S, --diagnose-digests auto|none|all, --diagnose-files GLOB,
---diagnose-python PATH, --diagnose-plan, --diagnose-json -, --diagnose-anonymize, --diagnose-waive ID=reason,DATE, -k EXPRESSION, -x.
+--diagnose-python PATH, --diagnose-error FILE|-, --diagnose-case FILE, --diagnose-against FILE, --diagnose-plan, --diagnose-json -, --diagnose-anonymize, --diagnose-waive ID=reason,DATE, -k EXPRESSION, -x.
 Exit: 0 healthy or warnings only, 1 broken, 2 interrupted, 3 a bug of ours, 4 usage, 5 nothing verified.
 """
 
@@ -34,11 +36,24 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if given[:1] == ["explain"]:
         if len(given) != 2:
-            print("usage: pytest-diagnostics explain ID", file=sys.stderr)
+            print("usage: pytest-diagnostics explain ID|FILE|-", file=sys.stderr)
             return 4
-        return run([f"--diagnose-explain={given[1]}"])
+        return explain(given[1])
     spec = [f"--diagnose={given.pop(0)}"] if given and not given[0].startswith("-") else []
     return run([*spec, *given])
+
+
+def explain(name: str) -> int:
+    """The page of a cause; or what a file's (or standard input's) error can mean, by the text alone: 1 where something in it is known to be wrong, else 0."""
+    if name != "-" and (name in BY_ID or not os.path.exists(name)):
+        return run([f"--diagnose-explain={name}"])
+    try:
+        clues = errors.clues_of(errors.read_error(name), "")
+    except OSError as error:
+        print(f"“{plain(name, 80)}” cannot be read: {error.strerror}", file=sys.stderr)
+        return 4
+    print("\n".join(errors.lines(clues)))
+    return 1 if clues.explanations else 0
 
 
 def run(arguments: list[str]) -> int:

@@ -48,7 +48,10 @@ def confirm(case: Case, diagnoses: tuple[Diagnosis, ...], results: tuple[CheckRe
         return (replace(errors[0], ruled_out=(*errors[0].ruled_out, instead)), *(item for item in diagnoses if item is not errors[0]))
     if clues.here is True and refuted(best, results):
         return diagnoses
-    return (_by_text_alone(case, clues, results), *diagnoses)
+    by_text = _by_text_alone(case, clues, results)
+    if errors and clues.here is True and _blocked(best, results):
+        return (errors[0], by_text, *(item for item in diagnoses if item is not errors[0]))  # what stands before it on this machine, now
+    return (by_text, *diagnoses)
 
 
 def explanation_of(clues: Clues, diagnosis: Diagnosis) -> Explanation | None:
@@ -67,6 +70,10 @@ def _results(explanation: Explanation, results: tuple[CheckResult, ...]) -> list
     return [result for result in results if result.check.split("/")[0] in names]
 
 
+def _blocked(explanation: Explanation, results: tuple[CheckResult, ...]) -> CheckResult | None:
+    return next((result for result in _results(explanation, results) if result.outcome == "blocked"), None)
+
+
 def _failed(explanation: Explanation, results: tuple[CheckResult, ...]) -> bool:
     """Whether a probe found something else wrong just there."""
     return any(result.outcome == "failed" for result in _results(explanation, results))
@@ -80,14 +87,12 @@ def refuted(explanation: Explanation, results: tuple[CheckResult, ...]) -> bool:
 
 def why_unchecked(case: Case, explanation: Explanation, results: tuple[CheckResult, ...]) -> str:
     """What kept the probes from looking, or why what they saw does not count."""
-    found = _results(explanation, results)
-    blocked = next((result for result in found if result.outcome == "blocked"), None)
-    if blocked is not None:
+    if isinstance(case.clues, Clues) and case.clues.here is False:
+        return "the text is from another machine, so nothing here can confirm it"
+    if blocked := _blocked(explanation, results):
         return f"it could not be checked from here ({blocked.reason or 'not reached'})"
     if refuted(explanation, results):
         return "it is not to be seen on this machine now; the text may be from another one, or it is over"
-    if isinstance(case.clues, Clues) and case.clues.here is False:
-        return "the text is from another machine, so nothing here can confirm it"
     return "no probe looks at this, so nothing here can confirm it"
 
 
@@ -101,6 +106,7 @@ def _by_text_alone(case: Case, clues: Clues, results: tuple[CheckResult, ...]) -
             seen=f"{item.cause} ({item.confidence:.0%}): {look().get(item.cause, {}).get('means', '')}",
         )
         for item in others
+        if item.confidence >= 0.05
     )
     remedy = Remedy(do=entry.get("do", "Report it with the whole log."), run=_filled(entry.get("run", ""), best), check="", proof="untried")
     return Diagnosis(

@@ -28,6 +28,9 @@ class Options:
     anonymize: bool = False
     waivers: tuple[Waiver, ...] = ()
     explain: str = ""
+    error: str = ""
+    case: str = ""
+    against: str = ""
 
 
 def read(config: pytest.Config) -> Options:
@@ -44,6 +47,9 @@ def read(config: pytest.Config) -> Options:
         anonymize=_flag(config, "diagnose_anonymize"),
         waivers=tuple(_waiver(text) for text in (*config.getini("diagnose_waive"), *(config.getoption("diagnose_waive") or ()))),
         explain=config.getoption("diagnose_explain") or "",
+        error=_text(config, "diagnose_error"),
+        case=_text(config, "diagnose_case"),
+        against=_text(config, "diagnose_against"),
     )
 
 

@@ -6,6 +6,7 @@ Loaded by the entry point for diagnostic runs only. What thinks is elsewhere: ``
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import signal
 import threading
 import time
@@ -15,8 +16,8 @@ from typing import Any, TextIO
 
 import pytest
 
+from diagnostics import inputs, options
 from diagnostics import items as nodes
-from diagnostics import options
 from diagnostics.items import CheckFile, CheckItem, Selection
 from diagnostics.redact import plain
 from diagnostics.run import Run
@@ -35,7 +36,7 @@ SELECTED = pytest.StashKey[list[Selection]]()
 # --- before anything is collected ---------------------------------------------------------------------------------------------
 
 
-def start(config: pytest.Config, selections: list[Selection], stdout: TextIO | None) -> int | None:
+def start(config: pytest.Config, selections: list[Selection], stdout: TextIO | None, stdin: bytes = b"") -> int | None:
     """Options are read here, so that a bad one is a usage error; what needs no run is answered here: its exit code, or None."""
     chosen = options.read(config)
     if chosen.explain:
@@ -47,7 +48,10 @@ def start(config: pytest.Config, selections: list[Selection], stdout: TextIO | N
         return 0
     if chosen.json == "-" and stdout is None:
         raise pytest.UsageError("--diagnose-json - works on the command line of an installed pytest-diagnostics only: name a file instead")
-    config.stash[RUN] = config.stash[nodes.ANSWERS] = Run(chosen, stdout)
+    given = inputs.read(chosen, stdin)
+    if given.lines:
+        print("\n".join(given.lines))
+    config.stash[RUN] = config.stash[nodes.ANSWERS] = Run(dataclasses.replace(chosen, spec=given.spec), stdout, given)
     config.stash[SELECTED] = selections
     return None
 
@@ -198,8 +202,8 @@ def _section(reporter: pytest.TerminalReporter, run: Run, exitstatus: int) -> No
     reporter.section("diagnosis", bold=True)
     for line in terminal.section(run.report, writer.fullwidth, run.written, ascii=not _speaks_unicode(writer)):
         writer.line(line.text, **line.markup)
-    for text in run.unwritten:
-        writer.line(text, yellow=True)
+    for text in (*run.unwritten, *run.differences()):
+        writer.line(text, yellow=text in run.unwritten)
     code = run.exit_code(exitstatus)
     writer.line(f"exit {code}: {MEANING.get(code, 'see pytest')}")
     on_github, _ = continuous_integration()

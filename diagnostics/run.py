@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import tempfile
 import warnings
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, TextIO
 import pytest
 
 from diagnostics import options, redact
-from diagnostics.case import CheckResult, Judgement, Report
+from diagnostics.case import Case, CheckResult, Judgement, Report
 from diagnostics.diagnosis import Check
+from diagnostics.inputs import Inputs
 from diagnostics.waivers import apply_waivers
 
 if TYPE_CHECKING:
@@ -27,8 +29,8 @@ EXIT = {"healthy": 0, "degraded": 0, "broken": 1, "unverified": 5}
 class Run:
     """What was asked, seen, judged and written."""
 
-    def __init__(self, chosen: options.Options, stdout: TextIO | None = None) -> None:
-        self.options, self.stdout = chosen, stdout
+    def __init__(self, chosen: options.Options, stdout: TextIO | None = None, given: Inputs | None = None) -> None:
+        self.options, self.stdout, self.given = chosen, stdout, given or Inputs(spec=chosen.spec)
         self.report: Report | None = None
         self.interrupted = ""  # by what
         self.written: dict[str, str] = {}  # kind of report → where it is
@@ -47,6 +49,9 @@ class Run:
             from diagnostics.probes.survey import prepare
 
             chosen, self._checks = self.options, [check.id for check in checks]
+            if self.given.case is not None:
+                self._judge()
+                return
             wanted = frozenset(name for check in checks for name in check.needs) - FREE
             try:
                 survey = prepare(
@@ -68,12 +73,24 @@ class Run:
         from diagnostics.diagnosis import judge
         from diagnostics.render.anonymize import anonymize
 
-        assert self._survey is not None
-        case = self._survey.case()
+        case = self._seen()
         judgement = apply_waivers(judge(case, self._checks), self.options.waivers, datetime.date.today())
         self.report = report.build(case, judgement, self.interrupted or ("a bug of ours" if self._bug else ""))
         if self.options.anonymize:
             self.report = anonymize(self.report)
+
+    def _seen(self) -> Case:
+        """What is known: of this machine, or of the one that a report is from; with the clues of a pasted error."""
+        if self.given.case is not None:
+            return self.given.case
+        assert self._survey is not None
+        return dataclasses.replace(self._survey.case(), clues=self.given.clues)
+
+    def differences(self) -> list[str]:
+        """What differs from the machine of --diagnose-against, to print."""
+        from diagnostics.comparison import lines
+
+        return lines(self.report.case, self.given.against) if self.report is not None and self.given.against is not None else []
 
     # --- for the items ---
 
@@ -95,7 +112,7 @@ class Run:
     def finish(self, here: Path) -> None:
         """Judge what is known, if that was not possible before, and write it."""
         with _quiet():
-            if self.report is None and self._survey is not None:
+            if self.report is None and (self._survey is not None or self.given.case is not None):
                 self._judge()
             if self.report is not None:
                 self._write(self.report, here)

@@ -55,9 +55,10 @@ def explanations(failures: list[Failure]) -> list[Explanation]:
 
 def _judged(failures: list[Failure]) -> list[tuple[Failure, list[Hit]]]:
     """Every failure that a signature fits. Where what ended it says nothing (a client that hides the reason), the warnings before it are heard too."""
-    judged = [(failure, hits) for failure in failures if (hits := hits_of(failure))]
+    every = [(failure, hits_of(failure)) for failure in failures]
+    judged = [(failure, hits) for failure, hits in every if hits]
     vague = all(hits[0].signature.rank < DECIDES for _, hits in judged)
-    if vague and any(failure.level == "error" and (failure.frames or hits_of(failure)) for failure in failures):
+    if vague and any(failure.level == "error" and (failure.frames or hits) for failure, hits in every):
         judged += [(failure, hits) for failure in failures if failure.level == "warning" and (hits := hits_of(failure, warnings_count=True))]
     return judged
 
@@ -74,14 +75,14 @@ def _of_failure(failure: Failure, hits: list[Hit], share: float) -> list[Explana
     found: list[Explanation] = []
     for place, hit in enumerate(hits[:3]):
         weight = share if place == 0 else share * 0.12
+        subjects = names_of(failure, hit.names)
         for cause, confidence in which_way(hit.signature.causes, dict(hit.names)):
             if all(other.cause != cause for other in found):
-                found.append(_explanation(cause, confidence * weight, failure, hit))
+                found.append(_explanation(cause, confidence * weight, failure, hit, subjects))
     return found
 
 
-def _explanation(cause: str, confidence: float, failure: Failure, hit: Hit) -> Explanation:
-    subjects = names_of(failure, hit.names)
+def _explanation(cause: str, confidence: float, failure: Failure, hit: Hit, subjects: tuple[Subject, ...]) -> Explanation:
     where = Subject(kind="text", name=f"line {hit.said.line}" if hit.said.line else "the error")
     said = _CLEAN.clean(hit.said.text.strip() or hit.said.type, 300)
     first = failure.said[-1]

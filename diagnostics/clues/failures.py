@@ -12,7 +12,7 @@ from diagnostics.clues.lines import Lines
 MOST_FAILURES = 24
 MOST_SAID = 24  # exceptions in one chain
 MESSAGE_LINES = 30
-MESSAGE_CHARACTERS = 4000
+MESSAGE_CHARACTERS = 2500
 
 DIRECT = "The above exception was the direct cause of the following exception"
 DURING = "During handling of the above exception, another exception occurred"
@@ -235,13 +235,13 @@ def _chain(read: Lines, blocks: list[_Block]) -> Failure | None:
     return Failure(
         said=said,
         frames=tuple(frames if len(frames) <= 400 else frames[:200] + frames[-200:]),
-        around=_before(read, blocks[0].start),
+        around=_before(read, blocks[0].start) if any("report" in item.message for item in said) else "",
         source=tuple(line for block in blocks for line in block.source),
     )
 
 
 def _before(read: Lines, index: int) -> str:
-    return "\n".join(read.lines[max(0, index - 60) : index])[-4000:]
+    return "\n".join(read.lines[max(0, index - 60) : index])[-3000:]
 
 
 # --- lines --------------------------------------------------------------------------------------------------------------------
@@ -282,6 +282,8 @@ def _reporting(read: Lines, inside: set[int]) -> list[int]:
             at = whole.find(word, starts[index + 1] if index + 1 < len(starts) else len(whole))
     distinct: dict[str, int] = {}
     for index in sorted(hits - inside):
+        if read.lines[index].startswith((DIRECT, DURING)):
+            continue
         key = read.lines[index][:200].translate(_DIGITS)
         distinct.pop(key, None)
         distinct[key] = index

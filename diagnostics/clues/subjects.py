@@ -24,7 +24,7 @@ _REPOSITORY = re.compile(
     r"|/(?P<id5>[\w.-]{1,96}/[\w.-]{1,96})/resolve/",
     re.MULTILINE,
 )
-_PATH = re.compile(r"(?<![\w:/.])(?:~|\.{1,2}|[A-Za-z]:\\|/(?!/))[\w./\\ +=@,-]{2,300}")
+_PATH = re.compile(r"(?<![\w:/.])(?:~|\.{1,2}|[A-Za-z]:\\|/(?!/))[\w./\\+=@,-]{2,300}")
 _NOT_MODELS = re.compile(r"site-packages|dist-packages|/lib/python|\.py\b|\.so\b|/usr/|/bin/|/proc/|/dev/|/etc/|/tmp/pip")
 _LOOKS_LIKE_A_MODEL = re.compile(
     r"\.(?:safetensors|bin|pt|pth|ckpt|gguf|onnx|h5|json|model|txt|msgpack|npz)\b|/(?:models?|checkpoints?|weights|hub|snapshots)/|models--"

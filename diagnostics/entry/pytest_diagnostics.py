@@ -23,6 +23,9 @@ OPTIONS = {
     "diagnose_digests": ("auto|none|all", "how much to hash: what ten seconds allow, nothing, everything"),
     "diagnose_files": ("GLOB", "which files count, comma-separated (default: those that the loader takes)"),
     "diagnose_python": ("PATH", "the interpreter the model will load in (default: this one)"),
+    "diagnose_error": ("FILE|-", "an error or a whole log: what it can mean, then what of it is so here (with or without a SPEC)"),
+    "diagnose_case": ("FILE", "judge the report.json of a ticket again with today's rules, without looking at this machine"),
+    "diagnose_against": ("FILE", "say what differs from the machine of another report.json"),
     "diagnose_json": ("-|FILE", "the JSON document to stdout, and nothing else there; or to a file"),
 }
 FLAGS = {
@@ -31,6 +34,7 @@ FLAGS = {
 }
 Selection = tuple[str, ...]  # what an argument names inside our package: (), ("checks", "test_tls.py", "::test_x")
 ANSWERED = pytest.StashKey[int]()  # the exit code of a run that was answered before it began
+STDIN = pytest.StashKey[bytes]()  # what was piped in for --diagnose-error -
 STDOUT = pytest.StashKey[TextIO]()  # the real one, where --diagnose-json - keeps it for the document
 
 
@@ -183,7 +187,7 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object
         warnings.simplefilter("ignore")  # -W error is about the user's code
         from diagnostics import plugin
     config.pluginmanager.register(plugin, "diagnostics.plugin")
-    done = plugin.start(config, [selection for _, selection in ours], config.stash.get(STDOUT, None))
+    done = plugin.start(config, [selection for _, selection in ours], config.stash.get(STDOUT, None), config.stash.get(STDIN, b""))
     if done is not None:
         config.stash[ANSWERED] = done
     return (yield)
@@ -197,6 +201,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     """Ahead of pytest's capturing and of any conftest: what they print goes to stderr, the document alone to stdout."""
     if _asked_by_option(early_config) and getattr(early_config.known_args_namespace, "diagnose_json", None) == "-":
         early_config.stash[STDOUT] = _keep_stdout(early_config)
+    if _asked_by_option(early_config) and getattr(early_config.known_args_namespace, "diagnose_error", None) == "-":
+        early_config.stash[STDIN] = sys.stdin.buffer.read()  # pytest's capturing closes it
     return (yield)
 
 

@@ -1,0 +1,67 @@
+"""What a run is given beside its SPEC: a pasted error, the report of a ticket to judge again, a report to compare with. A bad file is one sentence."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from diagnostics.case import NOT_ASKED, Case, Clues, Unseen
+from diagnostics.options import Options, shown
+
+MOST_BYTES = 64 << 20  # of a report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    spec: str = ""  # as given, or guessed from the error
+    clues: Clues | Unseen = NOT_ASKED
+    case: Case | None = None
+    against: Case | None = None
+    lines: tuple[str, ...] = ()  # to print ahead of the run
+
+
+def read(chosen: Options, stdin: bytes) -> Inputs:
+    """Raises pytest.UsageError for a file that cannot be used."""
+    case = read_case(chosen.case, "--diagnose-case") if chosen.case else None
+    against = read_case(chosen.against, "--diagnose-against") if chosen.against else None
+    if not chosen.error:
+        return Inputs(spec=chosen.spec, case=case, against=against)
+    if case is not None:
+        raise pytest.UsageError("--diagnose-error and --diagnose-case do not go together: the report has its own machine")
+    from diagnostics import errors
+
+    clues = errors.clues_of(_error(chosen.error, stdin), chosen.spec)
+    about = "standard input" if chosen.error == "-" else shown(chosen.error)
+    return Inputs(spec=chosen.spec or clues.guessed, clues=clues, against=against, lines=tuple(errors.lines(clues, about)))
+
+
+def _error(name: str, stdin: bytes) -> bytes:
+    if name == "-":
+        return stdin
+    from diagnostics.errors import read_error
+
+    try:
+        return read_error(name)
+    except (OSError, ValueError) as error:
+        raise pytest.UsageError(f"--diagnose-error “{shown(name)}” cannot be read: {getattr(error, 'strerror', None) or 'no such name'}") from None
+
+
+def read_case(name: str, option: str) -> Case:
+    """The Case in a report.json (or in a file that holds nothing else)."""
+    from diagnostics.codec import decode
+
+    try:
+        path = Path(name).expanduser()
+        if path.stat().st_size > MOST_BYTES:
+            raise ValueError("it is larger than a report can be")
+        document = json.loads(path.read_bytes())
+        found = document.get("case", document) if isinstance(document, dict) else None
+        if not isinstance(found, dict) or "target" not in found:
+            raise ValueError("it holds no case")
+        return decode(Case, found)
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or "it nests too deep"
+        raise pytest.UsageError(f"{option} “{shown(name)}” is no report.json of ours: {shown(reason)}") from None
