@@ -74,11 +74,17 @@ def misled(leg: Leg, resolution: Resolution) -> bool:
         return True
     if leg.route.kind == "proxy":
         return False
-    if resolution.search_domain or admitted(resolution) or any(item.question == "other-address" and item.works for item in leg.counterfactuals):
+    if _captured(leg, resolution) or admitted(resolution) or any(item.question == "other-address" and item.works for item in leg.counterfactuals):
         return True
     # On this machine itself somebody may play a public host on purpose (a mirror); then whoever answers goes by its name.
     own = all(address.is_loopback or address.is_unspecified or address.is_link_local for address in addresses)
     return own and is_known_public(leg.host) and not _goes_by_that_name(leg)
+
+
+def _captured(leg: Leg, resolution: Resolution) -> bool:
+    """Whether a search domain answers in the place of a name that is complete; for a short one (hub, hub.svc) that is what search domains are for."""
+    complete = is_known_public(leg.host) or any(answer.addresses for answer in resolution.resolvers)
+    return bool(resolution.search_domain) and complete
 
 
 def admitted(resolution: Resolution) -> str:

@@ -162,6 +162,15 @@ def test_a_hosts_entry_is_a_lie_where_the_host_is_elsewhere() -> None:
     assert causes(only(dataclasses.replace(dropped, counterfactuals=answer("other-address", False)))) == ["connection-timed-out"]
 
 
+def test_a_search_domain_is_meant_for_short_names() -> None:
+    """A short name that a search domain completes is no lie, whatever is wrong there; a public name that one captures is."""
+    refused = connection((IPV4, "refused"))
+    nxdomain = ResolverAnswer(server="10.0.0.53", transport="udp", rcode="NXDOMAIN")
+    for host, cause in (("hub", "connection-refused"), ("hub.svc", "connection-refused"), (HUB, "dns-wrong-address")):
+        found = resolution(host, resolvers=(nxdomain,), search_domain="corp.example")
+        assert causes(only(stopped_at("connection", refused, host, resolution=found))) == [cause]
+
+
 def test_whoever_goes_by_a_public_name_on_this_machine_is_judged_by_his_certificate() -> None:
     """A mirror on loopback with an expired certificate is expired; one that shows another's name is a sinkhole."""
     here = dataclasses.replace(IPV4, ip="127.0.0.1")

@@ -392,6 +392,22 @@ def healthy_search_domain(stage: Namespace) -> None:
     stage.resolv_conf(f"search default.svc.cluster.local svc.cluster.local cluster.local\nnameserver {RESOLVER}\noptions ndots:5\n")
 
 
+@world("connection-refused-short-name", needs="namespace", cause="connection-refused", twin="healthy-short-name")
+def connection_refused_short_name(stage: Namespace) -> None:
+    """A mirror by its short name, which a search domain completes; it is down."""
+    healthy_short_name(stage)
+    stage.firewall("tcp dport 80 reject with tcp reset")
+
+
+@world("healthy-short-name", cause="", needs="namespace")
+def healthy_short_name(stage: Namespace) -> None:
+    """A mirror by its short name, which a search domain completes."""
+    stage.web("mirror.corp.example", hubs.hub(hubs.tiny()), secure=False)
+    stage.variables["HF_ENDPOINT"] = "http://mirror"
+    stage.spec = hubs.NAME
+    stage.resolv_conf(f"search corp.example\nnameserver {RESOLVER}\n")
+
+
 @world("healthy-mirror-in-hosts-file", cause="", needs="namespace")
 def healthy_mirror_in_hosts_file(stage: Namespace) -> None:
     """A mirror of the hub on this machine, by a line of the hosts file, with a certificate for the hub's name."""
