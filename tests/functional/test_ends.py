@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,11 +19,17 @@ CLEAN = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": 
 
 
 @contextlib.contextmanager
-def silent_host() -> Iterator[tuple[str, socket.socket]]:
-    """A host that takes a connection and a request, and says nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+def silent_host() -> Iterator[tuple[str, Callable[[], None]]]:
+    """A host that takes a connection and a request, and says nothing; and a wait until it is asked: the survey is under way then."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         listener.settimeout(60)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/model.bin", listener
+
+        def until_asked() -> None:
+            connection = stack.enter_context(listener.accept()[0])
+            connection.recv(1)
+
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/model.bin", until_asked
 
 
 def begin(spec: str, folder: Path, *options: str) -> subprocess.Popen[str]:
@@ -39,10 +45,9 @@ def end(process: subprocess.Popen[str], folder: Path) -> Outcome:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_a_report(number: signal.Signals, tmp_path: Path) -> None:
     """Ctrl-C, and the SIGTERM of a scheduler: exit 2, and the report says what was being waited for."""
-    with silent_host() as (spec, listener):
+    with silent_host() as (spec, until_asked):
         process = begin(spec, tmp_path)
-        connection, _ = listener.accept()
-        connection.recv(1)
+        until_asked()
         process.send_signal(number)
         outcome = end(process, tmp_path)
     assert outcome.code == 2, outcome.output
@@ -52,10 +57,9 @@ def test_an_interrupt_leaves_a_report(number: signal.Signals, tmp_path: Path) ->
 
 def test_a_second_interrupt_does_not_end_the_writing(tmp_path: Path) -> None:
     """Two SIGTERMs in a row, as impatient schedulers send them."""
-    with silent_host() as (spec, listener):
+    with silent_host() as (spec, until_asked):
         process = begin(spec, tmp_path)
-        connection, _ = listener.accept()
-        connection.recv(1)
+        until_asked()
         process.send_signal(signal.SIGTERM)
         time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
