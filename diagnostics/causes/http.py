@@ -162,9 +162,19 @@ def _blocked(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     ]
 
     def facts(fault: Fault, leg: Leg) -> dict[str, str]:
-        return {**_facts(fault, leg), "by": f" ({_filter(leg)})" if _filter(leg) else "", "hosts": ", ".join(hosts_needed(case))}
+        place = _in_place_of(case, fault, leg)
+        allow = ", ".join(name for name in hosts_needed(case) if name != f"{leg.host}:{leg.port}" or leg.host == place)
+        told = f"The answer lacks the headers that {place} always sends" if hosts.is_known_public(place) else "The answer names a filter"
+        return {**_facts(fault, leg), "host": place, "by": f" ({_filter(leg)})" if _filter(leg) else "", "hosts": allow, "told": told}
 
     return all_in_one("http-blocked-by-filter", with_same_answers(case, faults, pairs), facts)
+
+
+def _in_place_of(case: Case, fault: Fault, leg: Leg) -> str:
+    """The host that was asked: where a filter redirects to a host of its own, the one before."""
+    journey = journey_of(case, fault)
+    before = journey.legs[fault.leg - 1] if journey and fault.leg > 0 else None
+    return before.host if before and hosts.is_known_public(before.host) and not hosts.is_known_public(leg.host) else leg.host
 
 
 def _page_of_filter(case: Case, fault: Fault, leg: Leg) -> bool:
@@ -230,7 +240,7 @@ def _rate_limited(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         reset = _header(response, "retry-after") or _ratelimit_seconds(_header(response, "ratelimit")) or _header(response, "x-ratelimit-reset")
         return {
             **_facts(fault, leg),
-            "wait": f"{reset} s" if reset.isdigit() else reset or "a few minutes",
+            "wait": f"for {reset} s" if reset.isdigit() else f"until {reset}" if reset else "for a few minutes",
             "seconds": reset if reset.isdigit() and len(reset) < 7 else "300",
         }
 
@@ -253,7 +263,7 @@ def _rate_limited_remedies(finding: Finding, case: Case) -> list[Remedy]:
     )
     return [
         Remedy(
-            do=f"Wait {facts['wait']}, then go on with fewer workers; machines that share an address share its limit.",
+            do=f"Wait {facts['wait'].removeprefix('for ')}, then go on with fewer workers; machines that share an address share its limit.",
             run=f"sleep {facts['seconds']}",
             check=f"curl -sSI {shlex.quote(facts['url'])}",
         ),
@@ -285,11 +295,17 @@ def _token_is_bad(leg: Leg, response: Response) -> bool:
 
 def _token_rejected_remedies(finding: Finding, case: Case) -> list[Remedy]:
     source = finding.facts["source"]
-    seen = "seen" if finding.facts["public"] else "untried"
     found = []
     if finding.facts["public"]:
         run = f"unset {shlex.quote(source)}" if source.isidentifier() else "hf auth logout"
-        found.append(Remedy(do=f"This needs no token: take the rejected one away ({source}).", run=run, check=again(case), proof=seen))  # type: ignore[arg-type]
+        found.append(
+            Remedy(
+                do=f"This request needs no token (a private or gated model's files would): take the rejected one away ({source}).",
+                run=run,
+                check=again(case),
+                proof="seen",
+            )
+        )
     return [
         *found,
         Remedy(
@@ -387,8 +403,16 @@ def _about_repository(case: Case, leg: Leg, response: Response) -> bool:
 
 def _authentication_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    if case.target.kind in ("hub", "none"):
+    if case.target.kind in ("hub", "none") and hosts.is_known_public(facts["host"]):
         return [Remedy(do=f"Log in: {facts['host']} serves nothing without credentials.", run="hf auth login", check=again(case))]
+    if case.target.kind in ("hub", "none"):
+        return [
+            Remedy(
+                do=f"{facts['host']} (HF_ENDPOINT) serves nobody without credentials: get an access token from whoever runs it and set HF_TOKEN, which the hub's client sends as “Authorization: Bearer”.",
+                run="read -rs HF_TOKEN && export HF_TOKEN",
+                check=again(case),
+            )
+        ]
     return [
         Remedy(
             do=f"Give your client credentials for {facts['host']} (it asks for: {facts['how'] or 'not said'}), for instance in ~/.netrc, which requests and curl -n read.",
@@ -484,6 +508,8 @@ def _path(case: Case, fault: Fault) -> str:
 
 def _file_missing_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
+    if moved := hosts.moved_to(facts["url"]):
+        return [Remedy(do=f"This address is given up: {moved['why']}", run=moved["run"], check=f"curl -sSI {shlex.quote(facts['url'])}")]
     where = "the list of files on the model's page" if case.target.kind == "hub" else f"the page or repository that the link to {facts['host']} comes from"
     return [Remedy(do=f"Check the path (upper and lower case count) against {where}; the file may have moved.", check=f"curl -sSI {shlex.quote(facts['url'])}")]
 
@@ -565,11 +591,27 @@ def _method_remedies(finding: Finding, case: Case) -> list[Remedy]:
 def _loop(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     def facts(fault: Fault, leg: Leg) -> dict[str, str]:
         journey = journey_of(case, fault)
-        chain = " → ".join(step.url for step in journey.legs) if journey else leg.url
+        steps = [step.url for step in journey.legs] if journey else [leg.url]
+        chain = " → ".join(dict.fromkeys(steps))
         location = leg.response.location if leg.response else ""
-        return {**_facts(fault, leg), "chain": chain, "count": str(len(journey.legs) if journey else 1), "location": location or "nowhere"}
+        return {
+            **_facts(fault, leg),
+            "chain": chain,
+            "told": _redirected_where(leg, location),
+            "how": f"After {len(steps)} requests the last answer points on, to {location or 'nowhere'}.",
+        }
 
     return by_subject("http-redirect-loop", on_legs(case, faults, "response", "redirect"), facts)
+
+
+def _redirected_where(leg: Leg, location: str) -> str:
+    """What the last redirect is worth."""
+    if not location:
+        return f"{leg.host} redirects without saying where ({leg.response.status if leg.response else ''} without Location)"
+    scheme = location.partition(":")[0].lower()
+    if "://" in location and scheme not in ("http", "https"):
+        return f"{leg.host} redirects to a place that no client goes to ({scheme}://…)"
+    return f"The redirects of {leg.host} do not end"
 
 
 def _loop_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -614,17 +656,51 @@ def _server_error_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 
 def _forbidden(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    return by_subject("http-forbidden", [(fault, leg) for fault, leg, _ in _refused(case, faults, 403)], _facts)
+    def facts(fault: Fault, leg: Leg) -> dict[str, str]:
+        code, said = _storage_error(leg)
+        return {**_facts(fault, leg), "code": code, "said": f" It says: {', '.join(filter(None, (code, said)))}." if code else ""}
+
+    return by_subject("http-forbidden", [(fault, leg) for fault, leg, _ in _refused(case, faults, 403)], facts)
+
+
+def _storage_error(leg: Leg) -> tuple[str, str]:
+    """Code and message of a storage's error: in XML (S3, GCS, Azure), or in the field that names it."""
+    response = leg.response
+    if not isinstance(response, Response):
+        return "", ""
+    code, said = (re.search(rf"<{tag}>([^<]{{1,120}})", response.first_bytes) for tag in ("Code", "Message"))
+    named = _header(response, "x-amz-error-code") or _header(response, "x-ms-error-code")
+    return code[1] if code else named, said[1].strip().rstrip(".") if said else ""
+
+
+WHY_FORBIDDEN = (  # words of a storage's code or message, and what they call for
+    (
+        ("request has expired", "expiredtoken", "token has expired", "signature not valid in the specified time"),
+        "the signed link has expired: fetch a fresh one, and check this machine's clock (date -u)",
+    ),
+    (("requesttimetooskewed",), "this machine's clock is off: set it, then try again"),
+    (
+        ("signaturedoesnotmatch", "signature we calculated", "authenticationfailed", "invalidaccesskeyid"),
+        "the signed link does not fit: it was cut or changed on the way (quote it in the shell, because of its &), or a proxy rewrites queries",
+    ),
+    (
+        ("accessdenied", "access denied", "accountproblem"),
+        "the file is not public, or not there at all (storages say the same for both): check the link, or ask its owner",
+    ),
+)
 
 
 def _forbidden_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    return [
-        Remedy(
-            do=f"{facts['host']} itself refuses this: a link that has expired (fetch a fresh one), missing rights, or a country it does not serve. Ask its owner, with the request id in the evidence.",
-            check=f"curl -sSI {shlex.quote(facts['url'])}",
-        )
-    ]
+    if moved := hosts.moved_to(facts["url"]):
+        return [Remedy(do=f"This address is given up: {moved['why']}", run=moved["run"], check=f"curl -sSI {shlex.quote(facts['url'])}")]
+    said = (facts["code"] + facts["said"]).lower()
+    advice = next((text for words, text in WHY_FORBIDDEN if any(word in said for word in words)), "")
+    advice = (
+        advice
+        or "a link that has expired (fetch a fresh one), missing rights, or a country it does not serve. Ask its owner, with the request id in the evidence"
+    )
+    return [Remedy(do=f"{facts['host']} itself refuses this: {advice}.", check=f"curl -sS {shlex.quote(facts['url'])} | head -c 400")]
 
 
 def _rejected(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
@@ -642,6 +718,7 @@ def _advice(leg: Leg) -> str:
         405: "the host does not allow this method at that address: check the URL",
         406: "the host has nothing in a form the client accepts",
         408: "the host waited too long for the request: try again, or another network",
+        409: "the storage does not allow public access (any more): check the link, or ask its owner",
         411: "something between demands a length: ask the network's admin",
         412: "a precondition failed: remove partial files and fetch anew",
         414: "the URL is too long",
@@ -656,6 +733,8 @@ def _advice(leg: Leg) -> str:
 
 def _rejected_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
+    if moved := hosts.moved_to(facts["url"]):
+        return [Remedy(do=f"This address is given up: {moved['why']}", run=moved["run"], check=f"curl -sSI {shlex.quote(facts['url'])}")]
     return [Remedy(do=f"{facts['host']} answered {facts['status']}: {facts['advice']}.", check=f"curl -sSI {shlex.quote(facts['url'])}")]
 
 
@@ -699,7 +778,7 @@ def _invalid(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         said = leg.response.message if leg.response and leg.response.outcome != "answered" else leg.body.message if leg.body else ""
         encrypted = "yes" if works(leg, "tls-instead") else ""
         said = "it ends plain requests and takes up TLS" if encrypted else said or "something that does not parse"
-        return {"host": leg.host, "port": str(leg.port), "url": leg.url, "said": said, "tls": encrypted}
+        return {"host": leg.host, "port": str(leg.port), "url": leg.url, "said": said.strip(), "tls": encrypted}
 
     return by_subject("http-invalid-response", pairs, facts)
 
@@ -757,7 +836,7 @@ CAUSES = (
         id="http-blocked-by-filter",
         owner=("network",),
         title="A filter{by} answers in place of {host} ({status})",
-        why="The answer lacks the headers that {host} always sends: something between blocks it by policy.{page} A client reads it as a wrong token or a missing file.",
+        why="{told}: something between blocks it by policy.{page} A client reads it as a wrong token or a missing file.",
         recognise=_blocked,
         remedies=_blocked_remedies,
         lab="http-blocked-by-filter",
@@ -774,7 +853,7 @@ CAUSES = (
     Cause(
         id="http-rate-limited",
         owner=("you",),
-        title="{host} allows no more requests from here for {wait} (429)",
+        title="{host} allows no more requests from here {wait} (429)",
         why="Too many requests came from this address or account within the host's window.",
         recognise=_rate_limited,
         remedies=_rate_limited_remedies,
@@ -864,8 +943,8 @@ CAUSES = (
     Cause(
         id="http-redirect-loop",
         owner=("server",),
-        title="The redirects of {host} do not end",
-        why="After {count} requests the last answer still points on, to {location}.",
+        title="{told}",
+        why="{how}",
         recognise=_loop,
         remedies=_loop_remedies,
         lab="http-redirect-loop",
@@ -892,7 +971,7 @@ CAUSES = (
         id="http-forbidden",
         owner=("server",),
         title="{host} refuses access ({status})",
-        why="The refusal comes from the host itself.{page}",
+        why="The refusal comes from the host itself.{said}{page}",
         recognise=_forbidden,
         remedies=_forbidden_remedies,
         lab="http-forbidden",

@@ -46,6 +46,12 @@ def purpose(host: str) -> str:
     return str(row["purpose"]) if row else ""
 
 
+def moved_to(url: str) -> dict[str, str] | None:
+    """Where the files of an address that was given up are now: ``why`` to read and ``run`` to paste. None for any other address."""
+    bare = url.partition("://")[2].lower()
+    return next((row for row in _table()["moved"] if bare.startswith(row["prefix"])), None)
+
+
 def known_hosts() -> tuple[str, ...]:
     """The known host names that are no patterns: what a misspelt name may have meant."""
     return tuple(pattern for row in _table()["hosts"] for pattern in row["patterns"] if not pattern.startswith("*."))

@@ -383,7 +383,7 @@ def _about_response(leg: Leg, response: Response, arrival: Arrival, stop: Stop, 
 
 def _tls_instead(dial: tls.Dial, leg: Leg, means: Means) -> Counterfactual:
     """Whether what cuts plain requests takes up TLS: http:// was written for a port of https."""
-    works = tls.speaks_tls(dial, leg.host, means.deadline, means.sockets)
+    works = tls.speaks_tls(dial, leg.host, _hurried(means, 1.0).deadline, means.sockets)
     return Counterfactual(question="tls-instead", works=works, detail="TLS on the same port")
 
 

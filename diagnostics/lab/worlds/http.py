@@ -260,6 +260,23 @@ def blocked_cdn(stage: Namespace) -> None:
     stage.spec = hubs.NAME
 
 
+@world("http-captive-portal-dropping", needs="namespace", cause="http-captive-portal", twin="healthy-internet")
+def portal_dropping(stage: Namespace) -> None:
+    """A portal that drops https and redirects http."""
+    stage.web(HUB, saying(redirect("http://10.1.0.1/guest/")), port=80, secure=False)
+    stage.firewall("tcp dport 443 drop")
+    stage.spec = hubs.NAME
+
+
+@world("tls-certificate-expired-no-portal", needs="namespace", cause="tls-certificate-expired", twin="healthy-internet")
+def root_elsewhere(stage: Namespace) -> None:
+    """Plain http to the host is redirected to another host of its owner for good: no portal, whatever else is wrong."""
+    leaf = tls.public_authority().issue("download.pytorch.org", valid=tls.expired())
+    stage.web("download.pytorch.org", saying(file(weights())), leaf=leaf)
+    stage.web("download.pytorch.org", saying(redirect("https://pytorch.example/", 301)), port=80, secure=False)
+    stage.spec = "https://download.pytorch.org/models/a.pth"
+
+
 @world("http-captive-portal", needs="namespace", twin="healthy-internet")
 def portal(stage: Namespace) -> None:
     """A hotel: https is answered with the portal's own certificate, plain http redirected to its page."""
@@ -332,6 +349,16 @@ def file_missing_s3(stage: Namespace) -> None:
     by_url(stage, saying(gone), "/models/resnet99-00000000.pth", "download.pytorch.org")
 
 
+@world("http-request-rejected-closed-bucket", needs="namespace", cause="http-request-rejected", twin="healthy-internet")
+def bucket_closed(stage: Namespace) -> None:
+    """Azure: 409, public access is not permitted on this storage account."""
+    closed = (
+        "<?xml version='1.0'?><Error><Code>PublicAccessNotPermitted</Code><Message>Public access is not permitted on this storage account.</Message></Error>"
+    )
+    fields = (("x-ms-request-id", "lab"), ("x-ms-error-code", "PublicAccessNotPermitted"))
+    by_url(stage, saying(text(closed, 409, "application/xml", fields)), "/gpt-2/models/124M/encoder.json", "openaipublic.blob.core.windows.net")
+
+
 @world("http-file-missing-gpt2", needs="namespace", cause="http-file-missing", twin="healthy-internet")
 def file_missing_gpt2(stage: Namespace) -> None:
     """OpenAI's bucket of GPT-2 is gone: ContainerNotFound."""
@@ -355,13 +382,6 @@ def html_blob(stage: Namespace) -> None:
     """The page about a file on GitHub instead of the file."""
     answer = page("repo/model.pt at main · org/repo · GitHub").with_headers(("X-GitHub-Request-Id", "LAB"))
     by_url(stage, saying(answer), "/org/repo/blob/main/model.pt", "github.com")
-
-
-@world("http-html-instead-of-file-hub-blob", needs="namespace", cause="http-html-instead-of-file", twin="healthy-internet")
-def html_hub_blob(stage: Namespace) -> None:
-    """The page about a file on the hub instead of the file."""
-    answer = page("model.safetensors · lab/tiny-bert at main").with_headers(("X-Request-Id", "Root=1-lab"), ("X-Powered-By", "huggingface-moon"))
-    by_url(stage, saying(answer), "/lab/tiny-bert/blob/main/model.safetensors", HUB)
 
 
 @world("http-html-instead-of-file-hub", cause="http-html-instead-of-file")
@@ -678,6 +698,13 @@ def healthy_to_https(stage: Namespace) -> None:
     stage.web("files.corp.example", saying(file(weights())))
     stage.web("files.corp.example", lambda request: redirect(f"https://files.corp.example{request.target}", 301), port=80, secure=False)
     stage.spec = "http://files.corp.example/tiny/model.safetensors"
+
+
+@world("healthy-http-blob", needs="namespace", cause="")
+def healthy_blob(stage: Namespace) -> None:
+    """The address of a page about a file on the hub: it tells the repository, which is what is looked at."""
+    put_up_hub(stage)
+    stage.spec = f"https://{HUB}/{hubs.NAME}/blob/main/model.safetensors"
 
 
 @world("healthy-http-page", cause="")
