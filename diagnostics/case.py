@@ -124,6 +124,7 @@ class CaVariable:
     certificates: int = 0  # that a client would load from it: PEM blocks, or files with OpenSSL's hash names
     files: int = 0  # entries, for a folder
     form: Literal["pem", "der", "empty", "text", "damaged-pem", "hashed", "unhashed", "missing"] = "missing"
+    exists_expanded: bool = False  # it begins with ~, and with the home folder in its place something is there
 
 
 @record

@@ -312,7 +312,7 @@ CAUSES: tuple[Cause, ...] = (
     ),
     _cause(
         "ca-bundle-incomplete",
-        "{name} leaves {client} with {count} certificates, and none of them is a root of {host}",
+        "{name} leaves {client} with {count} a root of {host}",
         "The file {path} replaces the client's whole store; {store} trusts this host.",
         settings_ca.incomplete,
         settings_ca.incomplete_remedies,

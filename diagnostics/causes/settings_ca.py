@@ -54,28 +54,37 @@ def _holds_elsewhere(leg: Leg, fault: Fault) -> bool:
 
 def missing_ca_remedies(finding: Finding, case: Case) -> list[Remedy]:
     name, path = finding.facts["name"], finding.facts["path"]
-    why = " No client expands ~ there: write the whole path." if path.startswith("~") and _ca(case, name) and not _exists_expanded(case, name) else ""
+    variable = _ca(case, name)
     good = next((item for item in case.environment.ca if item.exists and item.form in ("pem", "hashed") and item.variable != name), None)
     wants_folder = name.endswith(("DIR", "CAPATH"))
-    found = [Remedy(do=f"Take it away: the client then uses its own store.{why}", run=unset(case, name), check=again(case))]
+    found = [_own_store(name, case)]
+    if variable and variable.exists_expanded:
+        whole = Remedy(
+            do="Write the whole path: the file is there, and no client expands ~ in a variable.", run=set_variable(case, name, path), check=again(case)
+        )
+        return [whole, *found]
     if good and good.is_directory == wants_folder:
         found.append(
             Remedy(do=f"Or name a file that is there, as {good.variable} does.", run=set_variable(case, name, good.path), check=f"ls -l {quoted(good.path)}")
         )
     else:
-        found.append(Remedy(do="Or correct the path.", run=f"ls -l {quoted(path)}", check=f"ls -l {quoted(path)}"))
+        found.append(Remedy(do="Or correct the path.", check=f"ls -l {quoted(path)}"))
     return found
 
 
-def _exists_expanded(case: Case, name: str) -> bool:
-    variable = _ca(case, name)
-    return bool(variable and variable.exists)
+def _own_store(name: str, case: Case) -> Remedy:
+    """Without the variable; tried where a handshake that failed with it holds with a store of the machine's own."""
+    tried = [leg.handshake for leg in case.legs if leg.handshake and leg.handshake.store == name]
+    held = bool(tried) and all(any(verdict.accepted and verdict.store in DEFAULT_STORES for verdict in shaken.verdicts) for shaken in tried)
+    return Remedy(
+        do="Take the variable away: the client then uses its own store.", run=unset(case, name), check=again(case), proof="seen" if held else "untried"
+    )
 
 
 def invalid_ca_remedies(finding: Finding, case: Case) -> list[Remedy]:
     name, path = finding.facts["name"], finding.facts["path"]
     variable = _ca(case, name)
-    without = Remedy(do="Or take the variable away: the client then uses its own store.", run=unset(case, name), check=again(case))
+    without = _own_store(name, case)
     if variable and variable.form == "der":
         pem = path.rpartition(".")[0] + ".pem" if path.endswith((".der", ".crt", ".cer")) else path + ".pem"
         run = f"openssl x509 -inform der -in {quoted(path)} -out {quoted(pem)} && {set_variable(case, name, pem)}"
@@ -142,7 +151,14 @@ def incomplete(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         better = next(
             verdict.store for _, leg in members if leg.handshake for verdict in leg.handshake.verdicts if verdict.accepted and verdict.store in DEFAULT_STORES
         )
-        known = {"name": name, "path": variable.path, "count": str(variable.certificates), "host": hosts, "client": title(use), "store": _store_words(better)}
+        known = {
+            "name": name,
+            "path": variable.path,
+            "count": _count(variable.certificates),
+            "host": hosts,
+            "client": title(use),
+            "store": _store_words(better),
+        }
         claims = [other for fault, _ in members for other in of_leg(faults, fault) if other.step == "handshake"]
         ruled_out = (f"an interception: the certificate of {hosts} holds with {_store_words(better)}",)
         found.append(
@@ -155,6 +171,10 @@ def incomplete(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
             )
         )
     return found
+
+
+def _count(certificates: int) -> str:
+    return "one certificate, which is not" if certificates == 1 else f"{certificates} certificates, none of which is"
 
 
 def _store_words(store: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from diagnostics import redact
 from diagnostics.case import CaVariable
-from diagnostics.environment.text import read_bytes
+from diagnostics.environment.text import expand_user, read_bytes
 
 VARIABLES = (
     "SSL_CERT_FILE",
@@ -42,7 +42,8 @@ def look(variable: str, value: str) -> CaVariable:
     states = [_stat(path) for path in paths]
     present = [(path, state) for path, state in zip(paths, states, strict=True) if state is not None]
     if not present:
-        return CaVariable(variable=variable, path=shown)
+        expanded = value.startswith("~") and _stat(expand_user(value)) is not None
+        return CaVariable(variable=variable, path=shown, exists_expanded=expanded)
     folders = [path for path, state in present if stat.S_ISDIR(state.st_mode)]
     if folders:
         return _folder(variable, shown, folders)

@@ -139,7 +139,8 @@ def test_a_tilde_is_not_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """No client expands it: the path is not there even where the file is."""
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "ca.pem").write_text("x")
-    assert look("SSL_CERT_FILE", "~/ca.pem") == CaVariable(variable="SSL_CERT_FILE", path="~/ca.pem")
+    assert look("SSL_CERT_FILE", "~/ca.pem") == CaVariable(variable="SSL_CERT_FILE", path="~/ca.pem", exists_expanded=True)
+    assert look("SSL_CERT_FILE", "~/other.pem") == CaVariable(variable="SSL_CERT_FILE", path="~/other.pem")
 
 
 def test_folders(tmp_path: Path) -> None:
