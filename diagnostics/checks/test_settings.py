@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from diagnostics.case import CaVariable, ClientUse, Environment, Evidence, Files, Leg, Problem, ProxySetting, Subject, Target, Variable
 from diagnostics.checks.wording import fact
 from diagnostics.facts import routes, stores
-from diagnostics.facts.clients import clients_of, facts, offline, title
+from diagnostics.facts.clients import clients_of, facts, is_for_hub_client, offline, title
 
 if TYPE_CHECKING:
     from diagnostics.diagnosis import Expect
@@ -77,7 +77,7 @@ def test_client_settings_can_be_read(environment: Environment, target: Target, e
         expect.skip("none is set")
     for setting in environment.settings:
         subject = _variable_subject(setting.name)
-        read = setting.name.startswith("--") or any(use.family.startswith("huggingface_hub") for use in clients_of(target))
+        read = setting.name.startswith("--") or is_for_hub_client(target)
         wrong = [fact(subject, "value", setting.value or "(empty)"), *_what_is_wrong(subject, setting)]
         expect.that(not setting.problem, "client-setting-invalid", subject, *wrong, severity="error" if read else "warning", step="setting")
 

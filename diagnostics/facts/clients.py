@@ -144,6 +144,12 @@ def clients_of(target: Target) -> tuple[ClientUse, ...]:
     return (*((target.client,) if isinstance(target.client, ClientUse) else ()), *target.transports)
 
 
+def is_for_hub_client(target: Target) -> bool:
+    """Whether huggingface_hub fetches ``target``: the one that is installed, or the one that will be where another stands in for it."""
+    stands_in = isinstance(target.client, ClientUse) and not target.client.installed
+    return any(use.family.startswith("huggingface_hub") for use in clients_of(target)) or (target.kind == "hub" and (stands_in or not target.client))
+
+
 def reads_ca(row: ClientFacts, variable: str) -> CaRule | None:
     """The rule by which a client reads a CA variable; None where it does not."""
     return next((rule for rule in row.ca if rule.variable == variable), None)
@@ -154,7 +160,7 @@ def offline(environment: Environment, target: Target) -> Variable | None:
 
     HF_HUB_OFFLINE decides where it holds anything at all, even a "0"; TRANSFORMERS_OFFLINE is asked only else.
     """
-    if not any(use.family.startswith("huggingface_hub") for use in clients_of(target)):
+    if not is_for_hub_client(target):
         return None
     by_name = {variable.name: variable for variable in environment.offline if variable.value}
     deciding = by_name.get("HF_HUB_OFFLINE") or by_name.get("TRANSFORMERS_OFFLINE")

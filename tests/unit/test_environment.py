@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from diagnostics import environment
@@ -592,6 +592,7 @@ def test_no_environment_is_too_odd(empty: Path, variables: dict[str, str]) -> No
 def test_no_password_of_any_shape_shows(password: str, scheme: str) -> None:
     """The value as set may be broken in any way; what comes before its last @ is shown nowhere."""
     found: ProxySetting = setting("https_proxy", f"{scheme}me:{password}@proxy.test:3128")
+    assume(password not in repr(setting("https_proxy", f"{scheme}me:zzzzzzzz@proxy.test:3128")))  # "proxy.te" stands there anyway
     assert password not in repr(found)
 
 
