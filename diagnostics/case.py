@@ -284,7 +284,7 @@ class Tunnel:
     protocol: Literal["http", "https", "socks4", "socks5"]
     outcome: Literal["open", "refused", "silent", "closed", "reset", "not_http", "tls_failed", "unsupported"]
     status: int | Unseen = ABSENT
-    reason: str = ""
+    reason: str = ""  # of the status; where TLS with the proxy itself failed, the handshake's outcome
     headers: tuple[Header, ...] = ()
     schemes: tuple[str, ...] = ()  # of Proxy-Authenticate
     credentials_sent: bool = False

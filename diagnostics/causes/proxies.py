@@ -343,6 +343,8 @@ def _not_a_proxy(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 
 
 def _is_no_proxy(case: Case, leg: Leg, tunnel: Tunnel) -> bool:
+    if tunnel.outcome == "tls_failed" and works(leg, "proxy-with-any-certificate"):
+        return False  # a proxy it is: its certificate is the matter
     if tunnel.outcome in ("not_http", "tls_failed") or (tunnel.protocol.startswith("socks") and works(leg, "proxy-alive")):
         return True
     if tunnel.outcome in ("closed", "reset"):

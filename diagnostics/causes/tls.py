@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from diagnostics.case import Case, Cause, Certificate, Fault, Finding, Handshake, Leg, Remedy, StoreVerdict, Subject
 from diagnostics.causes.claims import again, all_in_one, by_subject, export, fails, host_port, on_legs, with_same_answers, works
 from diagnostics.facts import clients, hosts
+from diagnostics.facts.stores import trust
 
 UNTRUSTED_ISSUER = frozenset({2, 18, 19, 20, 21, 27})
 NOT_YET_VALID, EXPIRED = 9, 10
@@ -389,10 +390,28 @@ def _issuer_unknown(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     for fault, leg, handshake in _untrusted(case, faults):
         by_issuer.setdefault(_issuer(handshake), []).append((fault, leg))
     return [
-        finding
-        for pairs in by_issuer.values()
-        for finding in all_in_one("tls-issuer-unknown", pairs, lambda fault, leg, pairs=pairs: _facts(case, leg) | {"hosts": _hosts(pairs)})  # type: ignore[misc]
+        *_issuer_of_proxy_unknown(case, faults),
+        *(
+            finding
+            for pairs in by_issuer.values()
+            for finding in all_in_one("tls-issuer-unknown", pairs, lambda fault, leg, pairs=pairs: _facts(case, leg) | {"hosts": _hosts(pairs)})  # type: ignore[misc]
+        ),
     ]
+
+
+def _issuer_of_proxy_unknown(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    """A proxy that is spoken to over TLS, and whose own certificate the client does not trust."""
+
+    def facts(fault: Fault, leg: Leg) -> dict[str, str]:
+        client = clients.facts(case.target.client.family if case.target.client else "requests")
+        store = trust(client, case.environment).store
+        return {
+            "hosts": f"the proxy {fault.subject.name}", "issuer": "a private authority", "client": _client(case),
+            "store": {"os": "operating system"}.get(store, store), "other_path": "", "other": "",
+        }  # fmt: skip
+
+    pairs = [(fault, leg) for fault, leg in on_legs(case, faults, "tunnel", "tls_failed") if works(leg, "proxy-with-any-certificate")]
+    return by_subject("tls-issuer-unknown", pairs, facts)
 
 
 def _hosts(pairs: list[tuple[Fault, Leg]]) -> str:

@@ -87,6 +87,8 @@ def _other_ways_to_speak(leg: Leg) -> Iterator[tuple[str, str]]:
         return
     if tunnel.protocol != "http" and tunnel.outcome != "refused":
         yield "plain-proxy", "http"
+        if tunnel.reason == "untrusted":
+            yield "proxy-with-any-certificate", "https"
     elif tunnel.outcome in ("closed", "reset", "not_http") or tunnel.status == 400:  # nginx says 400 to what is not TLS
         yield "tls-proxy", "https"
         yield "socks-proxy", "socks5h"

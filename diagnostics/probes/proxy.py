@@ -131,7 +131,9 @@ def _http_tunnel(sock: socket.socket, passage: Passage, login: str) -> tuple[Tun
         shaken, channel = tls.handshake(sock, passage.route.host, passage.store, hurried, passage.sockets)
         if channel is None:
             message = passage.secrets.clean(f"TLS to the proxy itself: {shaken.outcome} ({shaken.message})")
-            return replace(blank, outcome="tls_failed", credentials_sent=False, message=message, seconds=time.monotonic() - started), None
+            return replace(
+                blank, outcome="tls_failed", reason=shaken.outcome, credentials_sent=False, message=message, seconds=time.monotonic() - started
+            ), None
         sock = relayed(channel.sock, passage.sockets)
     if passage.absolute:
         return replace(blank, outcome="open", credentials_sent=False, seconds=time.monotonic() - started), sock

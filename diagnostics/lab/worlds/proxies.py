@@ -471,3 +471,14 @@ def healthy_pac(stage: Namespace) -> None:
     """An automatic configuration, and the direct way is open."""
     put_up_hub(stage)
     stage.variables["auto_proxy"] = "http://wpad.corp.example/proxy.pac"
+
+
+@world("proxy-certificate-unknown", cause="tls-issuer-unknown", twin="healthy-proxy-tls", needs="namespace")
+def proxy_certificate_unknown(stage: Namespace) -> None:
+    """A proxy that is spoken to over TLS, with a certificate of the company's that this client does not trust."""
+    put_up_hub(stage)
+    reaches = {name: (addresses[0], 443) for name, addresses in stage.zone.items()}
+    context = tls.serving(tls.root(*tls.PRIVATE).issue("proxy.corp.example"))
+    stage.listen("proxy.corp.example", http_proxy(Policy(reaches=reaches)), port=3128, context=context)
+    shut(stage, tuple(reaches), "unknown")
+    stage.variables |= {"HTTPS_PROXY": "https://proxy.corp.example:3128", "https_proxy": "https://proxy.corp.example:3128"}
