@@ -31,7 +31,7 @@ def read_no_proxy(variables: Mapping[str, str]) -> tuple[Variable, ...]:
 def setting(name: str, value: str) -> ProxySetting:
     """One proxy variable's value, taken apart as loosely as the most lenient client does; ``problem`` is what any client may stumble over.
 
-    Codes of the problem: white-space, quotes, control-character, password-unescaped, host-missing, host-invalid, port-invalid.
+    Codes of the problem: white-space, quotes, control-character, password-unescaped, host-missing, host-invalid, port-invalid, port-range.
     """
     bare = value.strip(string.whitespace + "\"'")
     match = SCHEME.match(bare)
@@ -106,7 +106,7 @@ def _problem(value: str, userinfo: str, host: str, port: int | str | None, remai
         return Problem(code="host-invalid", detail="what stands for the host is no host name")
     if isinstance(port, str):
         return Problem(
-            code="port-invalid",
+            code="port-range" if port.isascii() and port.isdigit() else "port-invalid",
             detail="what stands for the port is no number from 0 to 65535" + ("" if port.isdigit() else "; is it a password, with its @ missing?"),
         )
     return ABSENT

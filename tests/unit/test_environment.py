@@ -59,7 +59,7 @@ def test_every_spelling_is_seen(tmp_path: Path) -> None:
         (" http://proxy.test:3128 ", "http", "proxy.test", 3128, "white-space"),
         ('"http://proxy.test:3128"', "http", "proxy.test", 3128, "quotes"),
         ("http://proxy.test:abc", "http", "proxy.test", None, "port-invalid"),
-        ("http://proxy.test:99999", "http", "proxy.test", None, "port-invalid"),
+        ("http://proxy.test:99999", "http", "proxy.test", None, "port-range"),
         ("http://user:p@ss:w/rd#1@proxy.test:3129", "http", "proxy.test", 3129, "password-unescaped"),
         ("http://", "http", "", None, "host-missing"),
         ("http://:3128", "http", "", 3128, "host-missing"),

@@ -158,7 +158,7 @@ def endpoint_to_sign_in(stage: Stage) -> None:
 @world("healthy-mirror-under-a-path", cause="", twin="healthy-mirror")
 def healthy_mirror_under_a_path(stage: Stage) -> None:
     """An artifact store that serves a hub under a path, with a slash at the end."""
-    inner, prefix = hubs.hub(hubs.tiny(), tree=False), "/api/huggingfaceml/remote"
+    inner, prefix = hubs.hub(hubs.tiny()), "/api/huggingfaceml/remote"
     base = stage.web("artifacts.corp.example", lambda request: inner(dataclasses.replace(request, target=request.target.replace(prefix, "", 1))))
     stage.variables["HF_ENDPOINT"] = f"{base}{prefix}/"
     stage.spec = hubs.NAME
