@@ -157,9 +157,9 @@ def _any_broken(facts: ClientFacts, environment: Environment, scheme: str) -> Ro
     for key in dict.fromkeys((scheme, "http", "https", "all")):
         setting = _python_form(environment, key)
         problem = problem_of(facts, environment, setting) if setting is not None else ABSENT
-        too_large = setting is not None and isinstance(setting.problem, Problem) and setting.problem.code == "port-range"
-        if too_large and key not in (scheme, "all"):
-            continue  # it parses; only a connection fails at it
+        parses = setting is not None and isinstance(setting.problem, Problem) and setting.problem.code in ("port-range", "host-missing")
+        if parses and key not in (scheme, "all"):
+            continue  # only a connection fails at it
         if setting is not None and problem:
             return _through(facts, setting, "unusable", problem=problem)
     return None

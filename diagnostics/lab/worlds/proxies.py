@@ -58,7 +58,6 @@ _spelt(
 )
 _spelt("proxy-url-hash", "http://lab:pa%ss/w@rd#1@127.0.0.1:3128", "A password with a # in it.")
 _spelt("proxy-url-port", "http://127.0.0.1:31a28", "A port that is no number.")
-_spelt("proxy-url-host", "http://:3128", "No host.")
 _spelt("proxy-url-space", " http://127.0.0.1:3128 ", "White space around the address.")
 _spelt("proxy-url-quotes", '"http://127.0.0.1:3128"', "Quotation marks that became part of the value.")
 _spelt("proxy-url-socks", "socks://127.0.0.1:1080", "socks:// as desktops write it, which no Python client knows.")
@@ -71,6 +70,13 @@ def proxy_url_port_range(stage: Stage) -> None:
     """A port beyond 65535: the client begins, and cannot connect."""
     only_through(stage, http_proxy(Policy()))
     stage.variables["HTTPS_PROXY"] = "http://127.0.0.1:99999"
+
+
+@world("proxy-url-host", cause="proxy-url-invalid")
+def proxy_url_host(stage: Stage) -> None:
+    """No host."""
+    only_through(stage, http_proxy(Policy()))
+    stage.variables["HTTPS_PROXY"] = "http://:3128"
 
 
 @world("healthy-proxy-port-range", cause="")
