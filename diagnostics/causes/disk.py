@@ -22,6 +22,7 @@ def _facts(case: Case, fault: Fault) -> dict[str, str]:
     return {
         "path": fault.subject.name,
         "role": _role(disk),
+        "short": fault.subject.name if len(fault.subject.name) <= 80 else f"{fault.subject.name[:60]}…",
         "mount": disk.mount if disk and disk.mount else "its file system",
         "kind": disk.kind if disk and disk.kind else "unknown",
         "free": line.seen,
@@ -270,7 +271,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         id="path-too-long",
         owner=("machine",),
-        title="The paths that the client makes in {path} are too long: a {what} of {length}, {length_allowed} are allowed",
+        title="The paths that the client makes in {short} are too long: a {what} of {length}, {length_allowed} are allowed",
         why="The cache keeps files under their digests, some 150 characters below its own folder; the system refuses the path and says “file name too long”.",
         recognise=_by_code("path-too-long", "path-length"),
         remedies=_length_remedies,
@@ -356,6 +357,6 @@ CAUSES: tuple[Cause, ...] = (
         why="The client keeps one copy of each file and links to it; without links every revision is a full copy.",
         recognise=_by_code("cache-symlinks-unsupported", "links"),
         remedies=_link_remedies,
-        lab="cache-symlinks-unsupported",
+        lab=Unseen("unsupported", "no file system without links can be made here (FAT is not in this kernel); a hand-made Case stands in"),
     ),
 )

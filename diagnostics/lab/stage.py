@@ -229,6 +229,10 @@ class Namespace(Stage):
         for authority in authorities:
             Path(folder, f"{tls.subject_hash(authority)}.0").write_bytes(authority.pem)
 
+    def mount(self, *words: str) -> None:
+        """``mount`` of these words, for this namespace only."""
+        _run("mount", *words)
+
     def disk(self, name: str, size: str, options: str = "") -> Path:
         """A file system of its own under this stage's folder."""
         path = self.folder / name

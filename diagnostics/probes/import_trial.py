@@ -36,6 +36,8 @@ except Exception:
 sys.path[:] = [path for path in sys.path if path]
 for name in sys.argv[1:]:
     start, said = time.time(), {"module": name}
+    sys.stderr.write("\n" + "diagnose-import " + name + "\n")
+    sys.stderr.flush()
     try:
         __import__(name)
         said["origin"] = getattr(sys.modules.get(name), "__file__", "") or ""
@@ -81,12 +83,17 @@ def _run(python: str, group: list[Candidate], variables: Mapping[str, str]) -> l
     started = time.monotonic()
     output, errors, status = _output(command, patience, _variables(variables))
     said = {item["module"]: item for item in _said(output)}
-    trials = [_trial(item, said.get(item.module), errors) for item in group if item.module in said]
+    trials = [_trial(item, said.get(item.module), _errors_of(item, errors)) for item in group if item.module in said]
     rest = [item for item in group if item.module not in said]
     if rest and status is not None:  # the first that says nothing ended the process
-        trials.append(_crashed(rest[0], status, errors, time.monotonic() - started))
+        trials.append(_crashed(rest[0], status, _errors_of(rest[0], errors), time.monotonic() - started))
         trials += _run(python, rest[1:], variables) if rest[1:] else []
     return trials
+
+
+def _errors_of(item: Candidate, errors: str) -> str:
+    """What was written to stderr while this one was imported."""
+    return errors.partition(f"\n{MARK}{item.module}\n")[2].partition(f"\n{MARK}")[0]
 
 
 def _variables(variables: Mapping[str, str]) -> dict[str, str]:

@@ -255,12 +255,16 @@ def _python_conflicts(environment: Environment, installed: dict[str, Distributio
 def _candidates(requirements: list[Requirement], installed: dict[str, Distribution], environment: Environment) -> list[Candidate]:
     """The needed packages that are installed, and numpy, which nearly all of them use."""
     names = [*(item.package for item in requirements if isinstance(item.installed, str)), *(["numpy"] if "numpy" in installed else [])]
-    return [_candidate(installed[name], installed, environment) for name in dict.fromkeys(names) if name in installed]
+    found = (_candidate(installed[name], installed, environment) for name in dict.fromkeys(names) if name in installed)
+    return [candidate for candidate in found if candidate]
 
 
-def _candidate(item: Distribution, installed: dict[str, Distribution], environment: Environment) -> Candidate:
+def _candidate(item: Distribution, installed: dict[str, Distribution], environment: Environment) -> Candidate | None:
+    """None for a distribution that is nothing but metadata: neither a list of files nor the module is there, so that nobody meant it to be imported."""
     files = package_metadata.files_of(item)
     module = package_metadata.module_of(item, files, versions.module_of(canonical(item.name)))
+    if not files and not architecture.has_module(module.split(".")[0], [real(item.location)]):
+        return None
     return Candidate(item.name, module, package_metadata.is_large(files), _doubt(item, files, installed, environment))
 
 

@@ -12,10 +12,10 @@ import pytest
 from diagnostics import codec
 from diagnostics.case import ABSENT, Case, Environment, Packages
 from diagnostics.diagnosis import diagnose
+from diagnostics.lab.environments import GONE, environment, install
 from diagnostics.probes import import_trial
 from diagnostics.probes.import_trial import Candidate, try_imports
 from diagnostics.probes.packages import see_packages
-from tests.unit.environments_made import GONE, environment, install
 from tests.unit.files_made import folder_target, model, seen_in
 
 

@@ -23,9 +23,9 @@ from diagnostics.case import (
     Variable,
 )
 from diagnostics.diagnosis import diagnose
+from diagnostics.lab.environments import environment
 from diagnostics.probes import architecture
 from diagnostics.probes.packages import see_packages
-from tests.unit.environments_made import environment
 from tests.unit.files_made import CONFIG, folder_target, model, seen_in
 
 NO_CARD = Accelerators(source="none")

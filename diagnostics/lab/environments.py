@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import sys
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from diagnostics.case import Environment, Interpreter, Platform
 from diagnostics.environment.interpreter import read_interpreter
@@ -19,34 +24,47 @@ VERSIONS = {
     "numpy": "2.4.6",
     "regex": "2026.1",
 }
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 REGISTRY = 'from collections import OrderedDict\nCONFIG_MAPPING_NAMES = OrderedDict([("bert", "BertConfig"), ("llama", "LlamaConfig")])\nCONFIG_MAPPING_NAMES.update({"mimi_decoder": "X"})\n'
 TORCH = "from typing import Optional\n__version__ = '2.13.0+cpu'\ncuda: Optional[str] = None\nhip: Optional[str] = None\n"
 
 
-def environment(folder: Path, **changes: dict[str, str] | None) -> tuple[Environment, Path]:
-    """A virtual environment with the usual loaders, each a few lines long; ``changes`` by distribution: files (path → content), or None to leave it out.
+Changes = Mapping[str, dict[str, str] | None]
 
-    Returns what is known of it, and its interpreter.
+
+def make(folder: Path, versions: Mapping[str, str] = VERSIONS, requires: Mapping[str, tuple[str, ...]] = NOTHING, changes: Changes = NOTHING) -> Path:
+    """A virtual environment with these distributions, each a few lines long; returns its interpreter.
+
+    ``changes`` by distribution: files (path → content) that come on top, or None to leave it out. ``requires`` by distribution: what it requires.
     """
     python = folder / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.symlink_to(sys.executable)
     (folder / "pyvenv.cfg").write_text(f"home = {Path(sys.executable).resolve().parent}\ninclude-system-site-packages = false\n")
-    site = folder / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
-    for name, version in VERSIONS.items():
-        if changes.get(name, {}) is not None:
-            install(site, name, version, {**whole(name), **(changes.get(name) or {})})
-    for name, files in changes.items():
-        if name not in VERSIONS and files is not None:
-            install(site, name, "1.0", files)
+    for name, version in {**dict.fromkeys(changes, "1.0"), **versions}.items():
+        files = changes.get(name, {})
+        if files is not None:
+            install(site_of(folder), name, version, {**whole(name, version), **files}, requires.get(name, ()))
+    return python
+
+
+def site_of(folder: Path) -> Path:
+    """Where the environment's packages lie."""
+    return folder / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+
+
+def environment(folder: Path, **changes: dict[str, str] | None) -> tuple[Environment, Path]:
+    """An environment with ``changes``: what is known of it, and its interpreter."""
+    python = make(folder, changes=changes)
     interpreter, distributions, problem = read_interpreter(str(python), {})
     assert problem is None and isinstance(interpreter, Interpreter)
     return Environment(distributions=distributions, interpreter=interpreter, platform=Platform(system="Linux", machine="x86_64", libc="glibc 2.36")), python
 
 
-def whole(name: str) -> dict[str, str]:
+def whole(name: str, version: str) -> dict[str, str]:
     """The files of a package that can be imported."""
-    files = {f"{name}/__init__.py": f"__version__ = {VERSIONS[name]!r}\n"}
+    module = name.replace("-", "_")
+    files = {f"{module}/__init__.py": f"__version__ = {version!r}\n"}
     if name == "transformers":
         files |= {"transformers/models/auto/configuration_auto.py": REGISTRY}
     return files | ({"torch/version.py": TORCH} if name == "torch" else {})
@@ -72,3 +90,18 @@ def install(site: Path, name: str, version: str, files: dict[str, str], requires
 
 
 GONE = "this file went away"
+
+
+def checkpoint() -> bytes:
+    """A small checkpoint in torch's zip form, as ``torch.save`` lays it out: one tensor of 1000 floats in an ordered dict."""
+    pickled = (
+        b"\x80\x02ccollections\nOrderedDict\nq\x00)Rq\x01X\x01\x00\x00\x00wq\x02ctorch._utils\n_rebuild_tensor_v2\nq\x03((X\x07\x00\x00\x00storageq\x04"
+        b"ctorch\nFloatStorage\nq\x05X\x01\x00\x00\x000q\x06X\x03\x00\x00\x00cpuq\x07M\xe8\x03tq\x08QK\x00M\xe8\x03\x85q\tK\x01\x85q\n\x89h\x00)Rq\x0btq\x0cRq\rs."
+    )
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("pytorch_model/data.pkl", pickled)
+        archive.writestr("pytorch_model/byteorder", "little")
+        archive.writestr("pytorch_model/data/0", hashlib.shake_256(b"weights").digest(4000))
+        archive.writestr("pytorch_model/version", "3\n")
+    return buffer.getvalue()
