@@ -11,13 +11,15 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from diagnostics.case import ABSENT, Accelerator, Accelerators, Environment, Files, Unseen
+from diagnostics.case import ABSENT, Accelerator, Accelerators, Environment
 from diagnostics.facts.accelerators import quantization_facts
 from diagnostics.probes.budget import together
-from diagnostics.probes.cache import load_json, read_small, real
+from diagnostics.probes.cache import read_small
 from diagnostics.redact import plain
 
 SECONDS = 5.0
@@ -50,8 +52,8 @@ class _Process(ctypes.Structure):  # nvmlProcessInfo_t of the _v3 call
     _fields_ = (("pid", ctypes.c_uint), ("used", MEMORY_BYTES), ("gpu_instance", ctypes.c_uint), ("compute_instance", ctypes.c_uint))
 
 
-def see_accelerators(environment: Environment, files: Files | Unseen, library: str = LIBRARY, root: Path = Path("/")) -> Accelerators:
-    """Every accelerator, what this process may use of it, and whether this target asks for one."""
+def see_accelerators(environment: Environment, config: Mapping[str, Any], library: str = LIBRARY, root: Path = Path("/")) -> Accelerators:
+    """Every accelerator, what this process may use of it, and whether this target, by its config.json, asks for one."""
     asked = together({"nvml": lambda: _by_nvml(library)}, SECONDS).get("nvml") or Accelerators(source="none", message="the NVIDIA driver does not answer")
     if asked.source == "none":
         by_tool = _by_smi() if root == Path("/") else None
@@ -59,21 +61,19 @@ def see_accelerators(environment: Environment, files: Files | Unseen, library: s
     found = _with_visibility(asked, environment)
     present = _device_files(root)
     unreadable = tuple(path for path in present if not os.access(root / path.lstrip("/"), os.R_OK | os.W_OK))
-    return replace(found, files=present, unreadable=unreadable, wanted=wanted_for(files))
+    return replace(found, files=present, unreadable=unreadable, wanted=wanted_for(config))
 
 
-def wanted_for(files: Files | Unseen) -> str:
+def wanted_for(config: Mapping[str, Any]) -> str:
     """Why the target's own configuration asks for an accelerator; "" where it does not."""
-    method = quantization_method(files)
+    method = quantization_method(config)
     row = quantization_facts(method)
     return f"its weights are quantised ({method}), which runs on an accelerator only" if row and row.accelerator else ""
 
 
-def quantization_method(files: Files | Unseen) -> str:
+def quantization_method(config: Mapping[str, Any]) -> str:
     """``quant_method`` of config.json's quantization_config, "" for none."""
-    places = {item.path: item.location for item in files.files} if isinstance(files, Files) else {}
-    config = load_json(real(places.get("config.json", "")), 1 << 20)
-    quantized = config.get("quantization_config") if isinstance(config, dict) else None
+    quantized = config.get("quantization_config")
     if not isinstance(quantized, dict):
         return ""
     method = quantized.get("quant_method")

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import ast
 import difflib
+import json
 import os
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from diagnostics.case import ABSENT, Architecture, Distribution, Files, Quantization, TorchBuild, Unseen
+from diagnostics.case import ABSENT, Architecture, Distribution, Files, Leg, Quantization, TorchBuild, Unseen
 from diagnostics.facts.accelerators import build_facts, quantization_facts
 from diagnostics.probes.accelerator import quantization_method
 from diagnostics.probes.cache import load_json, read_small, real
@@ -26,16 +27,26 @@ REGISTRIES = ("auto_mappings.py", "configuration_auto.py")
 MOST_CODE_FILES = 50
 
 
-def config_of(files: Files | Unseen, name: str = "config.json") -> dict[str, Any]:
-    """A JSON object among the model's files, {} where it is not here or is none."""
+def configs_of(files: Files | Unseen) -> dict[str, Mapping[str, Any]]:
+    """The model's config.json and tokenizer_config.json as they lie here; what is not here or is no object is left out."""
     places = {item.path: item.location for item in files.files if item.location} if isinstance(files, Files) else {}
-    value = load_json(real(places[name]), MOST_CONFIG) if name in places else None
+    loaded = {name: load_json(real(places[name]), MOST_CONFIG) for name in ("config.json", "tokenizer_config.json") if name in places}
+    return {name: value for name, value in loaded.items() if isinstance(value, dict)}
+
+
+def config_from(leg: Leg, content: bytes) -> dict[str, Any]:
+    """The object that a journey brought, {} where it did not bring a whole one."""
+    if not leg.response or leg.response.status != 200 or not leg.body or leg.body.outcome != "complete":
+        return {}
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
     return value if isinstance(value, dict) else {}
 
 
-def architecture_of(files: Files | Unseen, transformers: Distribution | None) -> Architecture | Unseen:
+def architecture_of(config: Mapping[str, Any], transformers: Distribution | None) -> Architecture | Unseen:
     """The model type, and whether this transformers has it."""
-    config = config_of(files)
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or not model_type or transformers is None:
         return Unseen("absent", "no config.json that names a model type is here, or no transformers is installed")
@@ -144,8 +155,8 @@ def has_module(name: str, folders: Iterable[str]) -> bool:
 # --- quantisation, torch ------------------------------------------------------------------------------------------------------
 
 
-def quantization_of(files: Files | Unseen) -> Quantization | Unseen:
-    method = quantization_method(files)
+def quantization_of(config: Mapping[str, Any]) -> Quantization | Unseen:
+    method = quantization_method(config)
     if not method:
         return Unseen("absent", "not quantised, as far as config.json is here")
     row = quantization_facts(method)

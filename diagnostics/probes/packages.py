@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from diagnostics import redact
 from diagnostics.case import (
@@ -33,18 +34,31 @@ from diagnostics.environment.process import variables
 from diagnostics.facts import versions
 from diagnostics.facts.clients import canonical
 from diagnostics.probes import architecture, package_metadata
-from diagnostics.probes.cache import load_json, read_small, real
+from diagnostics.probes.architecture import config_from, configs_of
+from diagnostics.probes.cache import read_small, real
 from diagnostics.probes.files_wanted import weights_format
 from diagnostics.probes.import_trial import Candidate, try_imports
 from diagnostics.probes.package_metadata import doubled, markers, requires
 from diagnostics.probes.shadows import find_shadows, foreign_paths
 
-MOST_CONFIG = 1 << 20
+__all__ = ["config_from", "configs_of", "see_packages"]
+
+Configs = Mapping[str, Mapping[str, Any]]
 READ_THEMSELVES = ("ctranslate2", "mlx-lm", "openvino", "llama-cpp-python", "exllamav2", "onnxruntime", "onnxruntime-gpu", "keras")
 
 
-def see_packages(target: Target, environment: Environment, listing: Listing | Unseen, files: Files | Unseen, python: str = "") -> Packages:
-    """What ``python`` ("" is this one) has of what the target needs. ``judged`` is False, with the reason, where no loader at all is installed."""
+def see_packages(
+    target: Target,
+    environment: Environment,
+    listing: Listing | Unseen,
+    files: Files | Unseen,
+    python: str = "",
+    configs: Configs | None = None,
+) -> Packages:
+    """What ``python`` ("" is this one) has of what the target needs. ``judged`` is False, with the reason, where no loader at all is installed.
+
+    ``configs`` are the model's config.json and tokenizer_config.json, where they are known from elsewhere than ``files``.
+    """
     shown = redact.path(python) or (environment.interpreter.executable if isinstance(environment.interpreter, Interpreter) else "")
     if not environment.distributions and isinstance(environment.interpreter, Unseen):
         return Packages(python=shown, judged=False, message=environment.interpreter.detail or "that interpreter could not be asked what is installed")
@@ -59,9 +73,14 @@ def see_packages(target: Target, environment: Environment, listing: Listing | Un
     if target.kind in ("none", "url", "list", "demo"):
         return Packages(python=shown, judged=True, torch=torch, message="nothing but the client is needed for this target")
     paths = _paths(listing, files)
-    model = architecture.architecture_of(files, installed.get("transformers"))
-    quantization = architecture.quantization_of(files)
-    needed = [*_needed(target, installed, paths, files), *_for_quantization(quantization, installed), *_for_remote_code(model, files, environment, installed)]
+    configs = configs_of(files) if configs is None else configs
+    model = architecture.architecture_of(configs.get("config.json", {}), installed.get("transformers"))
+    quantization = architecture.quantization_of(configs.get("config.json", {}))
+    needed = [
+        *_needed(target, installed, paths, files, configs),
+        *_for_quantization(quantization, installed),
+        *_for_remote_code(model, files, environment, installed),
+    ]
     requirements = _with_elsewhere(_bounded(_once(needed), installed, paths), environment)
     names = {canonical(item.package) for item in requirements}
     return Packages(
@@ -106,20 +125,20 @@ def _once(requirements: Iterable[Requirement]) -> list[Requirement]:
 # --- what is needed ---------------------------------------------------------------------------------------------------------
 
 
-def _needed(target: Target, installed: dict[str, Distribution], paths: tuple[str, ...], files: Files | Unseen) -> list[Requirement]:
+def _needed(target: Target, installed: dict[str, Distribution], paths: tuple[str, ...], files: Files | Unseen, configs: Configs) -> list[Requirement]:
     names = [path.rpartition("/")[2] for path in paths]
     pipeline, model = "model_index.json" in names, "config.json" in names or (target.kind == "hub" and not paths)
     needed: dict[str, tuple[str, bool]] = {}
     if target.kind == "hub":
         needed["huggingface-hub"] = ("fetches from the hub", True)
-    if model and not pipeline and _is_for_transformers(files):
+    if model and not pipeline and _is_for_transformers(configs.get("config.json")):
         needed["transformers"] = ("loads what its config.json describes", not any(name in installed for name in READ_THEMSELVES))
     formats = {weights_format(path) for path in paths} - {""}
     if formats & {"safetensors", "torch"} and (framework := _framework(installed)):
         needed[framework] = ("computes with the weights", True)
     for reader in versions.readers(_with_content(paths, files)):
         needed.setdefault(reader.package, (f"{reader.why} ({redact.plain(reader.file, 80)})", reader.required and _asks(reader.package, installed)))
-    asked = versions.of_model(_text(files, "config.json", "model_type"), _text(files, "tokenizer_config.json", "tokenizer_class"), _has_tokenizer(names))
+    asked = versions.of_model(_text(configs, "config.json", "model_type"), _text(configs, "tokenizer_config.json", "tokenizer_class"), _has_tokenizer(names))
     for package, why in asked:
         needed.setdefault(package, (why, "transformers" in installed))
     return [_requirement(name, why, required, installed) for name, (why, required) in needed.items()]
@@ -129,8 +148,8 @@ def _has_tokenizer(names: Iterable[str]) -> bool:
     return any(re.search(r"tokenizer|vocab|merges|\.spm$|spiece|sentencepiece", name) for name in names)
 
 
-def _text(files: Files | Unseen, name: str, key: str) -> str:
-    value = architecture.config_of(files, name).get(key)
+def _text(configs: Configs, name: str, key: str) -> str:
+    value = configs.get(name, {}).get(key)
     return value if isinstance(value, str) else ""
 
 
@@ -142,13 +161,9 @@ def _with_content(paths: tuple[str, ...], files: Files | Unseen) -> tuple[str, .
     )
 
 
-def _is_for_transformers(files: Files | Unseen) -> bool:
-    """Whether config.json speaks to transformers (timm's and others' have another form); believed where it is not here to be read."""
-    seen = next((seen for seen in files.files if seen.path == "config.json"), None) if isinstance(files, Files) else None
-    if seen is None:
-        return True
-    config = load_json(real(seen.location), MOST_CONFIG)
-    return not isinstance(config, dict) or bool({"model_type", "architectures", "auto_map"} & set(config))
+def _is_for_transformers(config: Mapping[str, Any] | None) -> bool:
+    """Whether config.json speaks to transformers (timm's and others' have another form); believed where it cannot be read."""
+    return config is None or bool({"model_type", "architectures", "auto_map"} & set(config))
 
 
 def _framework(installed: dict[str, Distribution]) -> str:

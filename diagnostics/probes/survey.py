@@ -11,7 +11,7 @@ import dataclasses
 import datetime
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -39,6 +39,7 @@ FILE_SAMPLE = http_probe.Sample(most_bytes=32 << 20)
 ON_NETWORK = frozenset({"journeys", "legs", "listing"})
 ON_LISTING = frozenset({"files", "model", "disks", "memory", "limits", "cache_state", "accelerators", "packages", "digests"})
 RECORDS = ("resolvers", "journeys", "listing", "files", "model", "disks", "memory", "limits", "cache_state", "accelerators", "packages", "digests")
+CONFIG, MOST_CONFIG, CONFIG_SECONDS = "config.json", 1 << 20, 8.0
 EVERYTHING = ON_NETWORK | ON_LISTING | {"resolvers"}
 Progress = Callable[[str], None]
 DigestMode = Literal["auto", "none", "all"]
@@ -71,6 +72,8 @@ class Survey:
         self._failures: list[BaseException] = []
         self._stopped = threading.Event()
         self._found = threading.Event()  # what is here of the target is known
+        self._configured = threading.Event()  # its config.json was fetched, or will not be
+        self._config: Mapping[str, Any] = {}
         self._started, self._begun, self._seconds = "", 0.0, 0.0
         self._means: Means | None = None
 
@@ -144,6 +147,7 @@ class Survey:
             finally:
                 listed.set() if name == "network" else None
                 self._found.set() if name == "machine" else None
+                self._configured.set() if name == "network" else None
                 with self._lock:
                     self._timings[name] = Timing(probe=name, seconds=time.monotonic() - started)
 
@@ -239,7 +243,8 @@ class Survey:
         published = _published(file)
         purpose = f"the largest file ({file.path})" if name == "largest-file" else f"a small file ({file.path})"
         url = resolve_url(self.target, self._endpoint, commit or self.target.revision, file.path)
-        return Trip(name=name, purpose=purpose, url=url, path=file.path, published=published, sample=FILE_SAMPLE, head_first=means.facts.head_first)
+        sample = dataclasses.replace(FILE_SAMPLE, keep=file.path == CONFIG and (not isinstance(file.bytes, int) or file.bytes <= MOST_CONFIG))
+        return Trip(name=name, purpose=purpose, url=url, path=file.path, published=published, sample=sample, head_first=means.facts.head_first)
 
     def _api_answered(self) -> bool:
         """Whether the listing failed by an answer, so that a file may still be had."""
@@ -278,7 +283,10 @@ class Survey:
 
     def _travel(self, trip: Trip, means: Means) -> None:
         try:
-            travel(trip, means, self._publish)
+            _, arrivals = travel(trip, means, self._publish)
+            if trip.sample.keep and trip.path == CONFIG:
+                self._config = packages.config_from(arrivals[-1].leg, arrivals[-1].content)
+                self._configured.set()
         except BaseException as error:  # noqa: BLE001  # as in _start
             if not self._stopped.is_set():
                 self._failures.append(error)
@@ -321,10 +329,14 @@ class Survey:
         self._found.wait(max(0.0, deadline.left() - 3.0))
         with self._lock:
             listing, here = (self._seen.get(name, Unseen("timed_out", name)) for name in ("listing", "files"))
+        configs = packages.configs_of(here)
+        if CONFIG not in configs and self.target.kind == "hub":
+            self._configured.wait(min(CONFIG_SECONDS, max(0.0, deadline.left() - 3.0)))
+            configs = {CONFIG: self._config} if self._config else {}
         if "accelerators" in self.wanted:
-            self._saw(accelerators=accelerator.see_accelerators(self.environment, here))
+            self._saw(accelerators=accelerator.see_accelerators(self.environment, configs.get(CONFIG, {})))
         if "packages" in self.wanted:
-            self._saw(packages=packages.see_packages(self.target, self.environment, listing, here, self.python))
+            self._saw(packages=packages.see_packages(self.target, self.environment, listing, here, self.python, configs))
 
     def _hash(self) -> None:
         """The phase of its own: every core reads files."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from diagnostics import codec
-from diagnostics.case import ABSENT, Accelerator, Accelerators, Case, Environment, Files, FileSeen, Memory, Packages, Platform, TorchBuild, Variable
+from diagnostics.case import ABSENT, Accelerator, Accelerators, Case, Environment, Memory, Packages, Platform, TorchBuild, Variable
 from diagnostics.diagnosis import diagnose
 from diagnostics.facts import accelerators as facts
 from diagnostics.probes.accelerator import see_accelerators
@@ -23,7 +23,7 @@ def environment(visible: str | None = None) -> Environment:
 
 
 def seen(tmp_path: Path, visible: str | None = None, **changes: str) -> Accelerators:
-    return see_accelerators(environment(visible), ABSENT, library(tmp_path, **changes), tmp_path)
+    return see_accelerators(environment(visible), {}, library(tmp_path, **changes), tmp_path)
 
 
 def judged(found: Accelerators, torch: TorchBuild | None = None, memory: Memory | None = None, container: str = "") -> list[tuple[str, str]]:
@@ -51,7 +51,7 @@ def cuda(version: str = "12.8", torch: str = "2.9.0") -> TorchBuild:
 
 def test_this_machine_has_its_truth() -> None:
     """Whatever is here: no exception, JSON both ways, and without a card no alarm for any build of torch."""
-    found = see_accelerators(environment(), ABSENT)
+    found = see_accelerators(environment(), {})
     assert codec.decode(Accelerators, json.loads(json.dumps(codec.encode(found)))) == found
     if found.source == "none" and not found.message:
         assert judged(found, CPU) == judged(found, cuda()) == []
@@ -91,7 +91,7 @@ def test_a_driver_that_cannot_be_used(tmp_path: Path) -> None:
 
 def test_no_library_at_all(tmp_path: Path) -> None:
     """Neither a card nor a driver: no alarm, whatever torch is built for."""
-    found = see_accelerators(environment(), ABSENT, "no-such-library.so", tmp_path)
+    found = see_accelerators(environment(), {}, "no-such-library.so", tmp_path)
     assert found.source == "none" and judged(found, cuda()) == judged(found, CPU) == []
 
 
@@ -101,10 +101,10 @@ def test_a_card_on_the_bus_that_a_container_was_not_given(tmp_path: Path) -> Non
     device.mkdir(parents=True)
     (device / "vendor").write_text("0x10de\n")
     (device / "class").write_text("0x030200\n")
-    found = see_accelerators(environment(), ABSENT, "no-such-library.so", tmp_path)
+    found = see_accelerators(environment(), {}, "no-such-library.so", tmp_path)
     assert judged(found, cuda(), container="docker") == [("gpu-not-visible", "warning")] and judged(found, CPU) == []
     (device / "class").write_text("0x040300\n")  # the card's sound
-    assert see_accelerators(environment(), ABSENT, "no-such-library.so", tmp_path).source == "none"
+    assert see_accelerators(environment(), {}, "no-such-library.so", tmp_path).source == "none"
 
 
 def test_an_amd_card(tmp_path: Path) -> None:
@@ -113,17 +113,18 @@ def test_an_amd_card(tmp_path: Path) -> None:
         folder = tmp_path / "sys/class/kfd/kfd/topology/nodes" / node
         folder.mkdir(parents=True)
         (folder / "properties").write_text(f"cpu_cores_count 8\nsimd_count {count}\n")
-    found = see_accelerators(environment(), ABSENT, "no-such-library.so", tmp_path)
+    found = see_accelerators(environment(), {}, "no-such-library.so", tmp_path)
     assert [device.kind for device in found.devices] == ["amd"] and judged(found, TorchBuild(version="2.9", hip="6.4")) == []
 
 
 def test_what_the_target_asks_for(tmp_path: Path) -> None:
     """quantization_config of a method that runs on an accelerator only."""
-    (tmp_path / "config.json").write_text(json.dumps({"quantization_config": {"quant_method": "EETQ"}}))
-    files = Files(place="folder", path=str(tmp_path), files=(FileSeen(path="config.json", location=str(tmp_path / "config.json")),))
-    assert "eetq" in see_accelerators(environment(), files, "no-such-library.so", tmp_path).wanted
-    (tmp_path / "config.json").write_text(json.dumps({"quantization_config": {"quant_method": "bitsandbytes"}}))
-    assert see_accelerators(environment(), files, "no-such-library.so", tmp_path).wanted == ""
+
+    def wanted(config: dict[str, object]) -> str:
+        return see_accelerators(environment(), config, "no-such-library.so", tmp_path).wanted
+
+    assert "eetq" in wanted({"quantization_config": {"quant_method": "EETQ"}})
+    assert wanted({"quantization_config": {"quant_method": "bitsandbytes"}}) == wanted({}) == wanted({"quantization_config": "x"}) == ""
 
 
 # --- judged ---------------------------------------------------------------------------------------------------------------------

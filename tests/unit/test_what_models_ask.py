@@ -227,5 +227,5 @@ def test_records_of_torch_are_read_from_its_source(tmp_path: Path) -> None:
 
 def test_architecture_record_without_a_config() -> None:
     """Nothing here to read: no verdict."""
-    assert isinstance(architecture.architecture_of(ABSENT, Distribution(name="transformers", version="5")), Unseen)
+    assert isinstance(architecture.architecture_of({}, Distribution(name="transformers", version="5")), Unseen)
     assert diagnose(Case(packages=Packages(python="p", judged=True, architecture=Architecture(model_type="x", known=ABSENT)))) == []

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from diagnostics.lab import environments, model
+from diagnostics.lab import hub as hubs
 from diagnostics.lab.environments import GONE, VERSIONS
 from diagnostics.lab.stage import Stage
 from diagnostics.lab.worlds import world
+from diagnostics.lab.worlds.healthy import put_up_hub
 
 
 def folder(stage: Stage, config: Mapping[str, object] | None = None, without: tuple[str, ...] = (), **files: str) -> Path:
@@ -164,6 +166,32 @@ def architecture_unknown(stage: Stage) -> None:
     """A model type that this transformers does not have yet."""
     folder(stage, {"model_type": "bert6", "transformers_version": "6.2.0"})
     loads_in(stage)
+
+
+def on_hub(stage: Stage, config: Mapping[str, object]) -> None:
+    """The tiny model on a hub, with some keys of its config changed; nothing of it is here."""
+    text = json.dumps({**model.config(model.TINY), **config}).encode()
+    files = tuple(model.ModelFile(path=file.path, data=text) if file.path == "config.json" else file for file in model.tiny_bert())
+    put_up_hub(stage, hubs.Repository(files=files))
+    loads_in(stage)
+
+
+@world("healthy-environment-for-hub", cause="")
+def healthy_environment_for_hub(stage: Stage) -> None:
+    """A whole environment, and a model that is still on the hub."""
+    on_hub(stage, {})
+
+
+@world("architecture-unknown-on-hub", cause="architecture-unknown", twin="healthy-environment-for-hub")
+def architecture_unknown_on_hub(stage: Stage) -> None:
+    """A model type that this transformers does not have, told before anything is downloaded."""
+    on_hub(stage, {"model_type": "bert6"})
+
+
+@world("package-missing-on-hub", cause="package-missing", twin="healthy-environment-for-hub")
+def package_missing_on_hub(stage: Stage) -> None:
+    """Quantised weights on the hub, and nothing here that reads them."""
+    on_hub(stage, {"quantization_config": {"quant_method": "torchao"}})
 
 
 @world("remote-code-required", twin="healthy-environment")
