@@ -19,7 +19,9 @@ def _missing(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     """What is not installed, and the imports that ended for want of it or of another package."""
     own = of_step(faults, "packages", "missing")
     modules = {versions.module_of(_name(fault)) or _name(fault).replace("-", "_") for fault in own}
-    wanted = [fault for fault in failed_imports(faults, r"^ModuleNotFoundError") if _is_another(fault)]
+    ended = failed_imports(faults, r"^ModuleNotFoundError")
+    in_pieces = {_missing_module(fault) for fault in ended if not _is_another(fault)}  # its metadata is there, and it is not: broken
+    wanted = [fault for fault in ended if _is_another(fault) and _missing_module(fault) not in in_pieces]
     same = [fault for fault in wanted if _missing_module(fault) in modules]
     others = [fault for fault in wanted if _missing_module(fault) not in modules]
     findings = found("package-missing", [*own, *same], facts_of(case, own)) if own else []
@@ -38,9 +40,10 @@ def _missing_module(fault: Fault) -> str:
 
 def _is_another(fault: Fault) -> bool:
     """Whether the module that was not found is another package's: one of its own that is gone means that it is broken."""
-    package = canonical(fault.subject.name)
+    package, missing = canonical(fault.subject.name), seen(fault, "missing module").seen
     own = {versions.module_of(package).split(".")[0], package.replace("-", "_")}
-    return bool(_missing_module(fault)) and _missing_module(fault) not in own
+    part_of_another = "." in missing and versions.distribution_of(missing) == missing  # numpy._core: numpy is there, a part of it is not
+    return bool(missing) and _missing_module(fault) not in own and not part_of_another
 
 
 def _name(fault: Fault) -> str:

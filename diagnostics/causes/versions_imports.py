@@ -20,12 +20,17 @@ NEEDS_NEWER = r"^SyntaxError: (?!.*null bytes)"
 DRIVER_LIBRARIES = r"libcuda\.so|libnvidia-ml"
 
 
-def _about(case: Case, faults: list[Fault]) -> dict[str, str]:
-    """One finding for all imports that ended by the same error: the package that it is about, and those that fail with it."""
+def _culprit_first(faults: list[Fault]) -> list[Fault]:
+    """Of imports that ended by the same error: the package that it is about, then those that fail with it."""
     text = import_text(faults[0])
     doubted = [fault for fault in faults if seen(fault, "metadata").seen]
     own = [fault for fault in faults if canonical(fault.subject.name).replace("-", "_") in text]
-    first = (doubted or own or faults)[0]
+    first = ([fault for fault in own if fault in doubted] or own or doubted or faults)[0]
+    return [first, *(fault for fault in faults if fault is not first)]
+
+
+def _about(case: Case, faults: list[Fault]) -> dict[str, str]:
+    first, text = faults[0], import_text(faults[0])
     return facts_of(case, [first]) | {"error": text, "metadata": seen(first, "metadata").seen, "others": named(fault.subject for fault in faults)}
 
 
@@ -33,7 +38,7 @@ def _by_error(cause: str, pattern: str, unless: str = "") -> Recognise:
     def recognise(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         own = [fault for fault in failed_imports(faults, pattern) if not unless or not re.search(unless, import_text(fault))]
         groups = {text: [fault for fault in own if import_text(fault) == text] for text in dict.fromkeys(import_text(fault) for fault in own)}
-        return [finding for members in groups.values() for finding in found(cause, members, _about(case, members))]
+        return [finding for members in map(_culprit_first, groups.values()) for finding in found(cause, members, _about(case, members))]
 
     return recognise
 

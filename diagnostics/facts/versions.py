@@ -125,6 +125,11 @@ def used_by_loaders() -> tuple[str, ...]:
     return tuple(_table()["used_by_loaders"])
 
 
+def imported_by_loaders() -> tuple[str, ...]:
+    """Of those, packages (canonical names) whose import is quick and can fail: compiled ones, and what everything hangs on."""
+    return tuple(_table()["imported_by_loaders"])
+
+
 def built_for_numpy_1(package: str, version: str) -> bool:
     """Whether the wheels of this version were built for numpy 1 and do not work with numpy 2."""
     row = _table()["numpy_1"].get(package)

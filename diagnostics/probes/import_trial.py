@@ -140,6 +140,8 @@ def _said(output: str) -> list[dict[str, Any]]:
 
 def _trial(item: Candidate, said: dict[str, Any] | None, errors: str) -> ImportTrial:
     said = said or {}
+    if item.doubt and not said.get("error") and not said.get("origin"):  # PEP 420 takes any folder of its name
+        said = {**said, "error": "ImportError", "message": "nothing but a folder of its name is there"}
     failed = isinstance(said.get("error"), str)
     return ImportTrial(
         package=item.package,

@@ -89,7 +89,7 @@ def is_large(files: list[tuple[str, int | None]]) -> bool:
 
 
 def defect_of(item: Distribution, files: list[tuple[str, int | None]]) -> str:
-    """What of the package's code is not as it was installed: a file gone, or of another size; "" for nothing."""
+    """What of the package's code is not as it was installed: a file gone, or of another size (edited by right, perhaps: a reason to try); "" for nothing."""
     folder = real(item.location)
     code = [(path, size) for path, size in files if re.search(r"\.(py|so|pyd|dylib|dll)(\.[\d.]+)?$", path) and not path.startswith("..")]
     for path, size in code:
@@ -97,7 +97,7 @@ def defect_of(item: Distribution, files: list[tuple[str, int | None]]) -> str:
             actual = os.stat(os.path.join(folder, path)).st_size
         except OSError:
             return f"{plain(path, 120)} is not there"
-        if size is not None and actual != size and path.endswith((".so", ".pyd", ".dylib", ".dll")):
+        if size is not None and actual != size:
             return f"{plain(path, 120)} has {actual} bytes, {size} were installed"
     return ""
 

@@ -268,8 +268,9 @@ def _python_conflicts(environment: Environment, installed: dict[str, Distributio
 
 
 def _candidates(requirements: list[Requirement], installed: dict[str, Distribution], environment: Environment) -> list[Candidate]:
-    """The needed packages that are installed, and numpy, which nearly all of them use."""
-    names = [*(item.package for item in requirements if isinstance(item.installed, str)), *(["numpy"] if "numpy" in installed else [])]
+    """The needed packages that are installed, and what transformers imports with any of them."""
+    wanted = [item.package for item in requirements if isinstance(item.installed, str)]
+    names = [*wanted, *(versions.imported_by_loaders() if "transformers" in wanted else ["numpy"])]
     found = (_candidate(installed[name], installed, environment) for name in dict.fromkeys(names) if name in installed)
     return [candidate for candidate in found if candidate]
 
@@ -280,7 +281,10 @@ def _candidate(item: Distribution, installed: dict[str, Distribution], environme
     module = package_metadata.module_of(item, files, versions.module_of(canonical(item.name)))
     if not files and not architecture.has_module(module.split(".")[0], [real(item.location)]):
         return None
-    return Candidate(item.name, module, package_metadata.is_large(files), _doubt(item, files, installed, environment))
+    doubt = _doubt(item, files, installed, environment)
+    if doubt and module == "transformers":
+        module = "transformers.models.auto.modeling_auto"  # transformers itself imports next to nothing
+    return Candidate(item.name, module, package_metadata.is_large(files), doubt)
 
 
 def _doubt(item: Distribution, files: list[tuple[str, int | None]], installed: dict[str, Distribution], environment: Environment) -> str:

@@ -12,7 +12,7 @@ import pytest
 from diagnostics import codec
 from diagnostics.case import ABSENT, Case, Environment, Packages
 from diagnostics.diagnosis import diagnose
-from diagnostics.lab.environments import GONE, environment, install
+from diagnostics.lab.environments import GONE, environment, install, site_of
 from diagnostics.probes import import_trial
 from diagnostics.probes.import_trial import Candidate, try_imports
 from diagnostics.probes.packages import see_packages
@@ -39,7 +39,7 @@ def test_a_whole_environment_is_healthy(tmp_path: Path) -> None:
     """Everything can be imported, and says where it was found."""
     packages, known = packages_of(tmp_path)
     assert {trial.package: trial.outcome for trial in packages.imports} == dict.fromkeys(
-        ("transformers", "torch", "safetensors", "tokenizers", "numpy"), "imported"
+        ("transformers", "torch", "safetensors", "tokenizers", "numpy", "regex", "huggingface_hub"), "imported"
     )
     assert judged(packages, known) == []
 
@@ -172,3 +172,39 @@ def test_a_package_that_does_not_run_on_this_python(tmp_path: Path) -> None:
         folder_target(folder), Environment(distributions=distributions, interpreter=interpreter, platform=known.platform), ABSENT, seen_in(folder), str(python)
     )
     assert judged(packages, known) == [("python-unsupported", "tokenizers 0.23.3")]
+
+
+def test_a_part_of_another_package_that_is_gone(tmp_path: Path) -> None:
+    """numpy._core is no package to install: numpy is in pieces, and whoever imports it fails with it."""
+    whole = {"numpy/__init__.py": "import numpy._core\n", "numpy/_core.py": GONE}
+    packages, known = packages_of(tmp_path, numpy=whole, transformers={"transformers/__init__.py": "import numpy\n"})
+    found = diagnose(Case(packages=packages, environment=known))
+    assert [item.cause for item in found] == ["package-broken"] and found[0].title.startswith("numpy ")
+
+
+def test_metadata_without_its_module(tmp_path: Path) -> None:
+    """regex is listed as installed, and its folder is gone (an uninstall that was cut short); transformers imports it."""
+    packages, known = packages_of(tmp_path, regex={"regex/__init__.py": GONE}, transformers={"transformers/__init__.py": "import regex\n"})
+    found = diagnose(Case(packages=packages, environment=known))
+    assert [(item.cause, item.subjects[0].name) for item in found] == [("package-broken", "regex")]
+
+
+def test_a_folder_that_only_has_the_name(tmp_path: Path) -> None:
+    """Python takes any folder for a package (PEP 420); one whose files went away is none."""
+    packages, known = packages_of(tmp_path, tokenizers={"tokenizers/__init__.py": GONE, "tokenizers/data.txt": "x"})
+    assert judged(packages, known) == [("package-broken", "tokenizers")]
+
+
+def test_nothing_but_metadata_is_not_tried(tmp_path: Path) -> None:
+    """Neither files nor a list of them: nobody meant it to be imported."""
+    known, python = environment(tmp_path / "env", tokenizers=None)
+    place = site_of(tmp_path / "env") / "tokenizers-0.23.3.dist-info"
+    place.mkdir()
+    (place / "METADATA").write_text("Metadata-Version: 2.4\nName: tokenizers\nVersion: 0.23.3\n")
+    from diagnostics.environment.interpreter import read_interpreter
+
+    interpreter, distributions, _ = read_interpreter(str(python), {})
+    folder = model(tmp_path / "m")
+    environment_ = Environment(distributions=distributions, interpreter=interpreter, platform=known.platform)
+    packages = see_packages(folder_target(folder), environment_, ABSENT, seen_in(folder), str(python))
+    assert "tokenizers" not in {trial.package for trial in packages.imports} and judged(packages, known) == []
