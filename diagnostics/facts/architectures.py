@@ -21,6 +21,7 @@ class ModelType:
 
     name: str
     bases: tuple[str, ...] = ()
+    renames: tuple[tuple[str, str], ...] = ()  # names of other releases as patterns, and what they are called here
     layers: Mapping[str, str]  # prefix of a stack → the config's key for its number of layers
     parts: Mapping[str, tuple[str, ...]]  # prefix of a stack → architectures that have it
     vocabulary: tuple[str, ...] = ()  # names the embedding goes by, the usual one first
@@ -59,6 +60,7 @@ def model_type(name: str) -> ModelType | None:
     return ModelType(
         name=name,
         **{key: tuple(row.get(key, ())) for key in ("bases", "vocabulary", "beyond_rows")},
+        renames=tuple((pair[0], pair[1]) for pair in row.get("renames", ())),
         layers=row.get("layers", {}),
         parts={prefix: tuple(names) for prefix, names in row.get("parts", {}).items()},
         rows=row.get("rows", "vocab_size"),

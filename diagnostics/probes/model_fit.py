@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,7 +53,7 @@ def compare(config: Mapping[str, Any], tensors: Mapping[str, Tensor], whole: boo
         return [empty], len(tensors)
     kind = config.get("model_type")
     facts = model_type(kind) if isinstance(kind, str) else None
-    fit = Fit(config, tensors, whole, file, facts, _without_base(tensors, facts.bases if facts else ()))
+    fit = Fit(config, tensors, whole, file, facts, _without_base(tensors, facts))
     if facts is None:
         return _general(fit), len(tensors)
     if strange := _strange(fit, facts):
@@ -62,12 +62,17 @@ def compare(config: Mapping[str, Any], tensors: Mapping[str, Tensor], whole: boo
     return [*wrong_heads, *_shapes(fit, facts), *_absent(fit, facts), *_too_many_layers(fit, facts)], len(fit.names)
 
 
-def _without_base(tensors: Mapping[str, Tensor], bases: Iterable[str]) -> dict[str, str]:
+def _without_base(tensors: Mapping[str, Tensor], facts: ModelType | None) -> dict[str, str]:
+    """Names as the table has them → names as they stand in the file."""
     found = {}
     for name in tensors:
-        short = next((name.removeprefix(base) for base in bases if name.startswith(base)), name)
+        short = next((name.removeprefix(base) for base in facts.bases if name.startswith(base)), name) if facts else name
         for old, new in _OLD_NAMES:
             short = short.removesuffix(old) + new if short.endswith(old) else short
+        for form, plain_name in facts.renames if facts else ():
+            short, times = re.subn(form, plain_name, short)
+            if times:
+                break
         found[short] = name
     return found
 
@@ -159,7 +164,7 @@ def _looks_like(tensors: Mapping[str, Tensor], own: str) -> str:
         facts = model_type(name)
         if facts is None or name == own:
             continue
-        names = _without_base(tensors, facts.bases)
+        names = _without_base(tensors, facts)
         needed = [pattern.replace("{layer}", "0") for pattern in facts.tensors]
         if sum(one in names for one in needed) * 10 >= len(needed) * 9:
             return name
