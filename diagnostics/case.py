@@ -80,7 +80,7 @@ class Published:
     """A digest that somebody published for a file. ``value`` is lower-case hex, possibly a prefix (torch.hub)."""
 
     path: str
-    algorithm: Literal["sha256", "git-sha1", "md5", "sha1", "sha512"] = "sha256"
+    algorithm: Literal["sha256", "git-sha1", "md5", "sha1", "sha512", "crc32"] = "sha256"
     value: str
     source: str  # "#sha256=", "SHA256SUMS", "file name", "blob name", "hub listing", "trees/<commit>.json"
     bytes: int | Unseen = ABSENT

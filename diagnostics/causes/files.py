@@ -252,8 +252,22 @@ def _unrecognised_remedies(finding: Finding, case: Case) -> list[Remedy]:
 # --- digests ----------------------------------------------------------------------------------------------------------------------
 
 
+def _by_own_checksums(faults: tuple[Fault, ...]) -> list[Fault]:
+    """Archives that do not have the checksums which they carry themselves."""
+    return [fault for fault in of_step(faults, "digests", "mismatch") if fault.evidence and fault.evidence[0].fact == "crc32"]
+
+
+def _archive(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    """A directory that does not fit, or a record that is not as its checksum says."""
+    own = _by_own_checksums(faults)
+    if of_step(faults, "files", "archive-damaged") or not own:
+        return _by_code("archive-damaged")(case, faults)
+    return found("archive-damaged", own, file_facts(case, own) | {"detail": own[0].evidence[0].seen})
+
+
 def _mismatch(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    own = of_step(faults, "digests", "mismatch")
+    inner = _by_own_checksums(faults)
+    own = [fault for fault in of_step(faults, "digests", "mismatch") if fault not in inner]
     if not own:
         return []
     line = own[0].evidence[0]
@@ -297,7 +311,7 @@ CAUSES: tuple[Cause, ...] = (
     _cause("file-zero-filled", ("you",), "{file} holds {detail}", "It has its full length, but from there on nothing was ever written: a preallocated download or a copy that broke off. Loaders take the zeros for weights, or fail with no hint."),
     _cause("file-truncated", ("you",), "{file} is cut short: {detail}", "It has {bytes} bytes and its own tables, or whoever published it, say that there must be more. A download or a copy ended early.", _truncated_remedies),
     _cause("safetensors-header-invalid", ("author", "you"), "The header of {file} is damaged: {detail}", "The header says where each tensor lies; the loader refuses the whole file when it does not hold together.", _header_remedies),
-    _cause("archive-damaged", ("you",), "{file} is a damaged archive: {detail}", "The archive's directory and its records do not fit each other: bytes in it were changed, lost or added."),
+    _cause("archive-damaged", ("you",), "{file} is a damaged archive: {detail}", "The archive's directory and its records do not fit each other: bytes in it were changed, lost or added.", recognise=_archive),
     _cause("file-structure-damaged", ("you",), "{file} is damaged inside: {detail}", "Its own tables do not hold together: bytes in it were changed, lost or added on the way or on the disk. A loader stops there, or reads nonsense."),
     _cause("file-trailing-bytes", ("author", "you"), "{file} is longer than it says itself: {detail}", "Something was appended, or two downloads were written into one file. The safetensors loader refuses it.", _trailing_remedies),
     _cause("json-invalid", ("you",), "{file} is no valid JSON: {detail}", "The loader parses this file first, and stops there."),

@@ -21,6 +21,7 @@ from diagnostics import redact
 from diagnostics.case import Digest, Digests, Environment, Files, FileSeen, Listing, Published, Target, Unseen
 from diagnostics.probes import cache
 from diagnostics.probes.budget import start
+from diagnostics.probes import checksums_archives as archives
 from diagnostics.probes.files import local_remembered
 
 CHUNK = 1 << 20
@@ -90,7 +91,14 @@ def _paths(tasks: list[Task]) -> tuple[str, ...]:
 def _published(target: Target, environment: Environment, listing: Listing | Unseen, files: Files) -> Iterator[Published]:
     """One digest a path, from the source that is to be trusted most."""
     known: set[str] = set()
-    sources = (_of_spec(target, files), _of_listing(listing, "hub listing"), _remembered(target, environment, files), _beside(files), _in_names(files))
+    sources = (
+        _of_spec(target, files),
+        _of_listing(listing, "hub listing"),
+        _remembered(target, environment, files),
+        _beside(files),
+        _in_names(files),
+        archives.published(files),
+    )
     here = {seen.path for seen in files.files}
     for item in itertools.chain(*sources):
         if item.path in here and item.path not in known:
@@ -268,6 +276,9 @@ class _Hashing:
 
     def _hash(self, task: Task) -> dict[str, str] | None:
         """Every digest asked for, from one read; None where it was stopped or the file cannot be read."""
+        if any(item.algorithm == archives.ALGORITHM for item in task.expected):
+            found = archives.verify(task.location, self._advance, self._over)
+            return {archives.ALGORITHM: found} if found else None
         hashes = {name: _new(name, task.bytes) for name in {item.algorithm for item in task.expected}}
         buffer, done, started = bytearray(CHUNK), 0, time.monotonic()
         view = memoryview(buffer)

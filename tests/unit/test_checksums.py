@@ -12,6 +12,7 @@ import pytest
 
 from diagnostics.case import ABSENT, Case, Digests, Environment, Files, Listing, Published, Target, Unseen
 from diagnostics.diagnosis import diagnose
+from diagnostics.lab import formats
 from diagnostics.probes import checksums
 from diagnostics.probes.checksums import see_digests
 from diagnostics.probes.files import see_files
@@ -232,3 +233,34 @@ def test_every_core_takes_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     contents = {f"f{number}.json": b'{"n": %d}' % number for number in range(50)} | tiny()
     cached(tmp_path, contents)
     assert len(in_cache(tmp_path).checked) == 53 and wrong(in_cache(tmp_path)) == []
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_an_archive_verifies_by_its_own_checksums(tmp_path: Path, flipped: bool) -> None:
+    """A checkpoint that nobody published a digest of: a flipped byte in a tensor is found by the zip directory; torch would load it."""
+    content = bytearray(formats.torch_zip())
+    if flipped:
+        content[content.index(formats.noise(64, "0")) + 700] ^= 1
+    folder = model(tmp_path / "m", pytorch_model__bin=bytes(content))
+    (folder / "model.safetensors").unlink()
+    target = folder_target(folder)
+    files = see_files(target, Environment(), ABSENT)
+    digests = see_digests(target, Environment(), ABSENT, files, "auto", 10)
+    found = diagnose(Case(target=target, files=files, digests=digests))
+    assert [item.cause for item in found] == (["archive-damaged"] if flipped else [])
+    assert not flipped or "m/data/0" in found[0].title
+
+
+def test_an_archive_without_checksums_is_not_verified(tmp_path: Path) -> None:
+    """torch.serialization.set_crc32_options(False) writes zeros for them: no alarm, in the header or after hashing."""
+    content = bytearray(formats.torch_zip())
+    at = 0
+    while (at := content.find(b"PK\x01\x02", at)) >= 0:
+        content[at + 16 : at + 20] = bytes(4)
+        at += 4
+    folder = model(tmp_path / "m", pytorch_model__bin=bytes(content))
+    (folder / "model.safetensors").unlink()
+    target = folder_target(folder)
+    files = see_files(target, Environment(), ABSENT)
+    digests = see_digests(target, Environment(), ABSENT, files, "all", 10)
+    assert diagnose(Case(target=target, files=files, digests=digests)) == [] and isinstance(digests, Digests) and "pytorch_model.bin" in digests.unverified

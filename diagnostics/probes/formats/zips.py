@@ -150,7 +150,9 @@ def _storages_wrong(root: str, sizes: dict[str, int], storages: dict[str, pickle
 
 
 def _member(archive: zipfile.ZipFile, record: zipfile.ZipInfo, most: int = -1) -> bytes:
-    """A record's content; to its end with its CRC checked (BadZipFile)."""
+    """A record's content; to its end with its CRC checked (BadZipFile), unless torch was told to write none (torch.serialization.set_crc32_options)."""
+    if not record.CRC:
+        record.CRC = None  # type: ignore[assignment]  # ZipExtFile checks none then
     try:
         with archive.open(record) as member:
             return member.read(most)
