@@ -131,6 +131,8 @@ TOKENIZER_FILES = (
 
 def _vocabulary_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts, odd = finding.facts, finding.facts["odd"]
+    if facts.get("key") == "tokens":
+        return fetch_again(case, finding, "Fetch this GGUF again, or convert the model once more: its tokens and its embedding are of two different models.")
     if facts.get("added"):
         grow = "python -c " + shlex.quote(
             f"from transformers import AutoModel, AutoTokenizer; p = {facts['folder']!r}; m = AutoModel.from_pretrained(p); t = AutoTokenizer.from_pretrained(p); m.resize_token_embeddings(len(t)); m.save_pretrained(p)"

@@ -18,6 +18,7 @@ from diagnostics.probes.files_one import Looks, examine_whole
 from diagnostics.probes.files_sets import index_members
 from diagnostics.probes.files_wanted import weights_format
 from diagnostics.probes.formats import Tensor
+from diagnostics.probes.model_gguf import see_gguf
 from diagnostics.redact import plain
 
 MOST_CONFIG = 4 << 20
@@ -59,9 +60,9 @@ def see_model(target: Target, environment: Environment, files: Files | Unseen, l
     """The target's model as its small files and headers tell it; ``Unseen`` where there is no config and no adapter. ``looks`` saves reading headers twice."""
     if not isinstance(files, Files):
         return files
-    if files.place == "file":
-        return Unseen("absent", "a single file has no config to fit")
     models = [model for home in _homes(files)[:MOST_HOMES] if (model := _see(home, target, environment, looks or {})) is not None]
+    if not models and (one := see_gguf(files, looks or {})):
+        models = [one]
     if not models:
         return Unseen("absent", "there is no config.json to compare with")
     misfits = tuple(misfit for model in models for misfit in model.misfits)

@@ -86,7 +86,13 @@ def type_missing(config: Mapping[str, Any], names: Iterable[str], folder: str) -
         expected="model_type",
         because="a part of a sentence-transformers model" if module else "transformers takes the class from it",
         facts={"above": shown_path(above) if above else "", "guess": guess, "part": "yes" if module else ""},
+        severity="error" if module or _is_of_transformers(config) else "warning",  # a class of one's own (PyTorchModelHubMixin) has such a config too
     )
+
+
+def _is_of_transformers(config: Mapping[str, Any]) -> bool:
+    sizes = {"hidden_size", "num_hidden_layers", "vocab_size", "num_attention_heads", "intermediate_size"}
+    return bool({"architectures", "transformers_version"} & set(config)) or len(sizes & set(config)) > 1
 
 
 def _parents(folder: str) -> Iterator[str]:

@@ -411,6 +411,31 @@ def test_hostile_configs(value: Any) -> None:
     compare({"model_type": value}, tensors)
 
 
+BLOCKS = {"token_embd.weight": (3, 32), "blk.0.attn_q.weight": (32, 32), "blk.1.attn_q.weight": (32, 32)}
+PIECES = {"tokenizer.ggml.model": "llama", "tokenizer.ggml.tokens": ["a", "b", "c"]}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "metadata", "expected"),
+    [
+        (BLOCKS, PIECES, []),
+        (BLOCKS, {}, []),
+        ({name: shape for name, shape in BLOCKS.items() if "blk.1" not in name}, PIECES, ["tensors-missing"]),
+        ({**BLOCKS, "token_embd.weight": (4, 32)}, PIECES, ["vocabulary-mismatch"]),
+        (BLOCKS, {**PIECES, "split.tensors.count": 5}, ["tensors-missing"]),
+        (BLOCKS, {**PIECES, "split.tensors.count": 3}, []),
+    ],
+)
+def test_gguf_against_its_own_metadata(tmp_path: Path, tensors: Shapes, metadata: dict[str, Any], expected: list[str]) -> None:
+    """Blocks, the vocabulary, the sum of the parts: what llama.cpp refuses when it loads; in a folder and named by itself."""
+    (tmp_path / "m.gguf").write_bytes(made.gguf(3, tensors, metadata))
+    assert roots(tmp_path) == expected
+    target = Target(spec="m", kind="file", paths=(str(tmp_path / "m.gguf"),))
+    files = see_files(target, HERE, ABSENT)
+    found = judge(Case(target=target, environment=HERE, files=files, model=see_model(target, HERE, files)))
+    assert [item.cause for item in found.diagnoses] == expected
+
+
 # --- the whole ----------------------------------------------------------------------------------------------------------------------
 
 

@@ -71,7 +71,7 @@ def _read(file: Bytes) -> Look:
     for _ in range(entry_count):
         key = _string(cursor, wide).decode("utf-8", "replace")
         value = _value(cursor, wide, cursor.number("I"))
-        if len(facts) < MOST_KEPT or key.startswith(("split.", "general.")):
+        if len(facts) < MOST_KEPT or key.startswith(("split.", "general.", "tokenizer.")):
             facts[plain(key, 120)] = plain(str(value), 120)
     tensors, need = _tensors(cursor, tensor_count, wide)
     alignment = int(facts.get("general.alignment", "32")) if facts.get("general.alignment", "32").isdigit() else 32
