@@ -813,6 +813,8 @@ class Digest:
     actual: str | Unseen = NOT_ASKED
     bytes: int = 0
     seconds: float = 0.0
+    differs: str = ""  # where, by a second copy that is as published
+    copy: str = ""  # that copy, home as ~
 
 
 @record

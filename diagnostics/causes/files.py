@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable
 from urllib.parse import quote
 
-from diagnostics.case import Case, Cause, Fault, Files, Finding, Owner, Platform, Remedy, Severity
+from diagnostics.case import Case, Cause, Digests, Fault, Files, Finding, Owner, Platform, Remedy, Severity
 from diagnostics.causes.claims import again
 from diagnostics.causes.files_pickles import PICKLE_UNSAFE
 from diagnostics.causes.files_words import MOST_NAMED, download, fetch_again, file_facts, found, of_step, paths_of, seen, shell_path
@@ -274,12 +274,23 @@ def _mismatch(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     return found("file-checksum-mismatch", own, file_facts(case, own) | {"algorithm": line.fact, "actual": line.seen, "published": line.expected})
 
 
+def _from_copy(case: Case, finding: Finding) -> list[Remedy]:
+    """A second copy that is as published, put in its place without a moment in which there is none."""
+    path = finding.facts["path"]
+    digests = case.digests.checked if isinstance(case.digests, Digests) else ()
+    copy = next((digest.copy for digest in digests if digest.copy and digest.path in paths_of(case, finding)), "")
+    if not copy or finding.facts["count"] != "1":
+        return []
+    run = f"cp {shell_path(copy)} {shell_path(path + '.new')} && mv {shell_path(path + '.new')} {shell_path(path)}"
+    return [Remedy(do=f"The hub's cache holds a copy that is as published ({copy}): put it in its place.", run=run)]
+
+
 def _mismatch_remedies(finding: Finding, case: Case) -> list[Remedy]:
     path = finding.facts["path"]
     tool = {"sha256": "sha256sum", "md5": "md5sum", "sha1": "sha1sum", "sha512": "sha512sum", "git-sha1": "git hash-object"}.get(
         finding.facts["algorithm"], "sha256sum"
     )
-    remedies = fetch_again(case, finding)
+    remedies = [*_from_copy(case, finding), *fetch_again(case, finding)]
     return [Remedy(do=remedy.do, run=remedy.run, check=f"{tool} {shell_path(path)}  # {finding.facts['published'].split(' ')[0]}") for remedy in remedies]
 
 

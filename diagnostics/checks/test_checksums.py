@@ -17,7 +17,8 @@ def test_files_are_what_was_published(digests: Digests, here: tuple[Files, ...],
     for digest in digests.checked:
         subject = Subject(kind="file", name=places.get(digest.path) or digest.path)
         seen = fact(subject, digest.algorithm, str(digest.actual), f"{digest.expected} ({digest.source})")
-        expect.that(digest.actual == digest.expected, "mismatch", subject, seen, fact(subject, "bytes", digest.bytes), step="digests")
+        copy = [fact(subject, "differs", digest.differs, f"as in {digest.copy}")] if digest.differs else []
+        expect.that(digest.actual == digest.expected, "mismatch", subject, seen, fact(subject, "bytes", digest.bytes), *copy, step="digests")
     if digests.unverified:
         expect.skip(
             f"{len(digests.unverified)} files ({size(digests.unverified_bytes)}) are not verified; it would take about {duration(digests.seconds_left)} (--diagnose-digests all)"

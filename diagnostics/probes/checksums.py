@@ -22,6 +22,7 @@ from diagnostics.case import Digest, Digests, Environment, Files, FileSeen, List
 from diagnostics.probes import cache
 from diagnostics.probes.budget import start
 from diagnostics.probes import checksums_archives as archives
+from diagnostics.probes import checksums_copies as copies
 from diagnostics.probes.files import local_remembered
 
 CHUNK = 1 << 20
@@ -65,11 +66,13 @@ def see_digests(
     tasks = _tasks(files, published)
     if mode == "none":
         return Digests(unverified=_paths(tasks), unverified_bytes=_total(tasks), unpublished=unpublished, seconds_left=_total(tasks) / GUESS_BYTES_PER_SECOND)
-    hashed, took = _Hashing(tasks, seconds if mode == "auto" else None, progress, stop or threading.Event()).run()
+    hashing = _Hashing(tasks, seconds if mode == "auto" else None, progress, stop or threading.Event())
+    hashed, took = hashing.run()
+    checked = tuple(digest for task in tasks if task.location in hashed for digest in _compared(task, *hashed[task.location]))
     left = [task for task in tasks if task.location not in hashed]
     rate = sum(task.bytes for task in tasks if task.location in hashed) / took if hashed and took > 0 else GUESS_BYTES_PER_SECOND
     return Digests(
-        checked=tuple(digest for task in tasks if task.location in hashed for digest in _compared(task, *hashed[task.location])),
+        checked=copies.with_copies(checked, {item.path: task.location for task in tasks for item in task.expected}, environment, hashing.over),
         unverified=_paths(left),
         unverified_bytes=_total(left),
         unpublished=unpublished,
@@ -246,13 +249,13 @@ class _Hashing:
         patience = LEFT_BEHIND_SECONDS
         while patience > 0 and any(thread.is_alive() for thread in threads):
             time.sleep(POLL_SECONDS)
-            patience -= POLL_SECONDS if self._over() else 0  # a dead disk must not hold the caller: its thread is left behind
+            patience -= POLL_SECONDS if self.over() else 0  # a dead disk must not hold the caller: its thread is left behind
         if self.failures:
             raise self.failures[0]
         with self.lock:
             return dict(self.hashed), time.monotonic() - started
 
-    def _over(self) -> bool:
+    def over(self) -> bool:
         return self.stop.is_set() or (self.end is not None and time.monotonic() > self.end)
 
     def _hopeless(self, done: int, size: int, started: float) -> bool:
@@ -262,7 +265,7 @@ class _Hashing:
 
     def _work(self, waiting: queue.SimpleQueue[Task]) -> None:
         try:
-            while not self._over():
+            while not self.over():
                 task = waiting.get_nowait()
                 started = time.monotonic()
                 digests = self._hash(task)
@@ -277,7 +280,7 @@ class _Hashing:
     def _hash(self, task: Task) -> dict[str, str] | None:
         """Every digest asked for, from one read; None where it was stopped or the file cannot be read."""
         if any(item.algorithm == archives.ALGORITHM for item in task.expected):
-            found = archives.verify(task.location, self._advance, self._over)
+            found = archives.verify(task.location, self._advance, self.over)
             return {archives.ALGORITHM: found} if found else None
         hashes = {name: _new(name, task.bytes) for name in {item.algorithm for item in task.expected}}
         buffer, done, started = bytearray(CHUNK), 0, time.monotonic()
@@ -289,7 +292,7 @@ class _Hashing:
                         one.update(view[:count])
                     done += count
                     self._advance(count)
-                    if self._over() or self._hopeless(done, task.bytes, started):
+                    if self.over() or self._hopeless(done, task.bytes, started):
                         return None
         except OSError:
             return None

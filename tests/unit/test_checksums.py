@@ -264,3 +264,31 @@ def test_an_archive_without_checksums_is_not_verified(tmp_path: Path) -> None:
     files = see_files(target, Environment(), ABSENT)
     digests = see_digests(target, Environment(), ABSENT, files, "all", 10)
     assert diagnose(Case(target=target, files=files, digests=digests)) == [] and isinstance(digests, Digests) and "pytorch_model.bin" in digests.unverified
+
+
+def test_a_second_copy_says_which_bytes_differ(tmp_path: Path) -> None:
+    """The same content in the hub's cache: where the two differ, and the copy as the first remedy; a copy that is damaged itself is none."""
+    contents = tiny()
+    repository = cached(tmp_path / "hub", contents)
+    whole = contents["model.safetensors"]
+    damaged = whole[:5000] + bytes([whole[5000] ^ 1, whole[5001] ^ 1]) + whole[5002:]
+    folder = model(tmp_path / "m", model__safetensors=damaged)
+    value = hashlib.sha256(whole).hexdigest()
+    (folder / "SHA256SUMS").write_text(f"{value}  model.safetensors\n")
+    environment = Environment(caches={"hub": str(tmp_path / "hub")})
+
+    def found() -> tuple[Digests, str]:
+        target = folder_target(folder)
+        files = see_files(target, environment, ABSENT)
+        digests = see_digests(target, environment, ABSENT, files, "auto", 10)
+        (diagnosis,) = diagnose(Case(target=target, environment=environment, files=files, digests=digests))
+        assert isinstance(digests, Digests) and diagnosis.cause == "file-checksum-mismatch"
+        return digests, diagnosis.remedies[0].run
+
+    digests, command = found()
+    assert [digest.differs for digest in digests.checked] == ["bytes 5000 to 5001, in 1 block of 4 KiB"] and command.startswith(
+        f"cp {repository}/blobs/{value} "
+    )
+    (repository / "blobs" / value).write_bytes(damaged)
+    digests, command = found()
+    assert [digest.differs for digest in digests.checked] == [""] and command.startswith("hf download")
