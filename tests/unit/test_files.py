@@ -196,9 +196,12 @@ def test_headers_that_do_not_hold_together(tmp_path: Path, header: dict[str, obj
 
 
 def test_a_dtype_of_tomorrow_is_taken_at_its_word(tmp_path: Path) -> None:
-    """A dtype that this table does not know is no defect."""
-    content = safetensors(**{"b.weight": {"dtype": "F2_E1M0", "shape": [4000], "data_offsets": [6000, 10000]}})
+    """A dtype that this table does not know is no defect where the size fits the bits in its name; one that is no dtype's name is damage."""
+    content = safetensors(**{"b.weight": {"dtype": "F2_E1M0", "shape": [16000], "data_offsets": [6000, 10000]}})
     assert look(content, tmp_path).defects == ()
+    for name in ("F3", "B_OL", "f8", "V8", "F8^E4M3"):
+        content = safetensors(**{"b.weight": {"dtype": name, "shape": [4000], "data_offsets": [6000, 10000]}})
+        assert [defect.code for defect in look(content, tmp_path).defects] == ["safetensors-header-invalid"]
 
 
 def test_a_preallocated_download_is_zero_filled_from_where_it_stopped(tmp_path: Path) -> None:

@@ -157,7 +157,10 @@ class _Machine:
 
 
 def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "replace")
+    try:
+        return raw.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        raise Broken("a text in it is no UTF-8") from None
 
 
 def _push(read: Callable[[_Machine], Any]) -> Callable[[_Machine], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from diagnostics.probes.formats.magic import MOST_SAFETENSORS_HEADER
 from diagnostics.probes.formats.reading import BLOCK, MOST_HEADER_PARSED, Bytes, Look, Tensor, enough_zeros, promised, truncated, zero_filled, zeros_from
 from diagnostics.redact import plain
 
+_DTYPE = re.compile(r"(?:U|I|F|BF|C|NF)(1|2|3|4|5|6|7|8|12|16|24|32|64|128|256)(_E\dM\d[A-Z]{0,4})?")
 MOST_JSON_PARSED = 8 << 20
 MANY = 8  # tensors in a row that are all zero in no model
 
@@ -102,10 +104,18 @@ def _tensor_span(name: str, entry: Any) -> Span:
         count *= number
         if count >= 1 << 63:
             raise _wrong(name, "it has more elements than can be")
-    bits = DTYPE_BITS.get(dtype, 0)  # a dtype newer than this table is taken at its word
-    if bits and (count * bits + 7) // 8 != offsets[1] - offsets[0]:
+    bits = DTYPE_BITS.get(dtype) or _bits_by_name(name, dtype)
+    if (count * bits + 7) // 8 != offsets[1] - offsets[0]:
         raise _wrong(name, f"its shape needs {(count * bits + 7) // 8} bytes, its offsets give {offsets[1] - offsets[0]}")
     return Span(offsets[0], offsets[1], shape[-1] * bits // 8 if len(shape) > 1 else 0)
+
+
+def _bits_by_name(name: str, dtype: str) -> int:
+    """Bits an element of a dtype that is newer than this table, as its name says them (F4, F6_E2M3)."""
+    match = _DTYPE.fullmatch(dtype)
+    if match is None:
+        raise _wrong(name, f"there is no dtype {plain(dtype, 20)}")
+    return int(match[1])
 
 
 def _wrong(name: str, what: str) -> ValueError:

@@ -45,6 +45,9 @@ def _broken(file: Bytes, scan: pickles.Scan, read: int) -> tuple[Defect, ...]:
 
 def _storages(file: Bytes, at: int, keys: object, storages: dict[str, pickles.Storage]) -> tuple[Defect, ...]:
     """The lengths that the pickle gives against the file's size, and against those before each storage."""
+    strange = sorted(set(storages) - {key for key in keys if isinstance(key, str)}) if isinstance(keys, list) else []
+    if strange:
+        return (damaged(f"its pickle names the storage {plain(strange[0], 40)}, which is not in it"),)
     named = [storages.get(key) if isinstance(key, str) else None for key in (keys if isinstance(keys, list) else [])]
     sizes = [(storage, pickles.STORAGE_BYTES[storage.dtype]) for storage in named if storage and storage.dtype in pickles.STORAGE_BYTES]
     if len(sizes) < len(named):
