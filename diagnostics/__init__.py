@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from diagnostics.case import Explanation
 
-__all__ = ["explain"]
+__all__ = ["explain", "watch"]
 __version__ = "0.1.0"
 
 
@@ -20,3 +22,27 @@ def explain(error: str | bytes | BaseException) -> list[Explanation]:
     from diagnostics.clues import explain as read  # loaded only where it is asked for: importing the package stays light
 
     return read(error)
+
+
+def watch(spec: str = "", *, seconds: float = 15.0, look: bool = True) -> AbstractContextManager[None]:
+    """Around a load: an exception with a known cause becomes ``diagnostics.watching.Diagnosed``, which says why and what to do; what was raised is its ``__cause__``.
+
+    ``spec`` is what is loaded (else what the exception names); ``seconds`` bounds the look at this machine, ``look=False`` leaves it out.
+    """
+    from diagnostics.watching import watching
+
+    return watching(spec, seconds, look)
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """``%load_ext diagnostics``."""
+    from diagnostics import notebook
+
+    notebook.load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """``%unload_ext diagnostics``."""
+    from diagnostics import notebook
+
+    notebook.unload(shell)

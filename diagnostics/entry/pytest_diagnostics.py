@@ -30,6 +30,7 @@ OPTIONS = {
 }
 FLAGS = {
     "diagnose_plan": "say what would be asked, read and written, and stop",
+    "diagnose_failures": "in your own runs: a test that failed by a known cause says so in its report",
     "diagnose_anonymize": "host names, addresses and user names as stable tokens in every report",
 }
 Selection = tuple[str, ...]  # what an argument names inside our package: (), ("checks", "test_tls.py", "::test_x")
@@ -86,7 +87,8 @@ def is_ours(folder: Path) -> bool:
 
 def _asked_by_option(config: pytest.Config) -> bool:
     """On this very command line: an ``addopts`` of the project is a setting for diagnostic runs, not a wish for one."""
-    return any(argument.startswith("--diagnose") for argument in config.invocation_params.args if isinstance(argument, str))
+    given = [argument for argument in config.invocation_params.args if isinstance(argument, str)]
+    return any(argument.startswith("--diagnose") and argument != _flag("diagnose_failures") for argument in given)
 
 
 def _split(config: pytest.Config) -> tuple[list[str], list[tuple[Path, Selection]]]:
@@ -191,6 +193,17 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object
     if done is not None:
         config.stash[ANSWERED] = done
     return (yield)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """--diagnose-failures is for the user's own runs, in xdist's workers too."""
+    wanted = config.getoption("diagnose_failures") or str(config.getini("diagnose_failures")).lower() in ("1", "true", "yes", "on")
+    found = found_package() if wanted else None
+    if found is not None and is_ours(found):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from diagnostics import failures
+        config.pluginmanager.register(failures, "diagnostics.failures")
 
 
 # --- --diagnose-json - --------------------------------------------------------------------------------------------------------

@@ -23,8 +23,14 @@ def failure_text(result: CheckResult, judgement: Judgement) -> str:
 
 def _share(root: Diagnosis, result: CheckResult) -> list[str]:
     mine = dict.fromkeys(item for fault in result.faults if fault in root.claims for item in fault.evidence)
+    return diagnosis_lines(root, tuple(mine))
+
+
+def diagnosis_lines(root: Diagnosis, evidence: tuple[Evidence, ...] | None = None) -> list[str]:
+    """A root as plain lines: title, why, evidence (its own where none is given), the first remedies."""
+    shown = root.evidence if evidence is None else evidence
     lines = [f"{root.cause}: {root.title}", f"  {root.why}"]
-    lines += [f"  {evidence_line(item)}" for item in list(mine)[:MOST_EVIDENCE]]
+    lines += [f"  {evidence_line(item)}" for item in shown[:MOST_EVIDENCE]]
     for remedy in root.remedies[:2]:
         lines.append(f"  Do: {remedy.do}")
         lines += [f"  Run: {one_line(remedy.run)}"] if remedy.run else []
