@@ -18,7 +18,7 @@ _STATUS = re.compile(
     r"|http error (\d{3})\b"
     r"|http status (?:client|server) error \((\d{3})\b"
     r"|(?:tunnel connection failed: |tunnel failed, response |from proxy after connect|returned error: |\berror |\bhttp(?:/\d(?:\.\d)?)? |status(?: ?code)?[ =:]{1,3}|status_code=|response:? |code[=: ]{1,2}|<response \[)([345]\d\d)\b"
-    r"|^(\d{3}), message="
+    r"|(?:^|: )([1-5]\d\d), message="
     r"|\b([345]\d\d)[ :,-]{1,3}(?:unauthorized|forbidden|not found|method not allowed|proxy authentication|request time|gone\b|precondition|range not|requested range|too many requests|unavailable for legal|internal server|bad gateway|service (?:temporarily )?unavailable|gateway time|network authentication|moved permanently|found\b|bad request|payment required|client error|server error)"
     r"|received http code (\d{3}) from proxy"
 )
