@@ -24,27 +24,35 @@ _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[
 _ESCAPED_ANSI = re.compile(r"\\(?:x1b|u001b|033|e)\[[0-9;]{0,12}m", re.IGNORECASE)
 
 _TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
-# In front of a line, by who puts it there. Tried again on what is left: a CI's time stamp stands in front of docker's.
+# In front of a line, by who puts it there. These look like nothing else, and come off every line that has them.
+_CERTAIN = re.compile(
+    "|".join(
+        (
+            rf"\[?{_TIME}\]? (?:stdout|stderr) [FP] ",  # CRI: /var/log/pods
+            rf"{_TIME} \d\d[OE][ +]",  # GitLab
+            rf"\[?{_TIME}\]?[ \t]?",  # GitHub Actions, docker -t, kubectl --timestamps, Jenkins
+            r"\[pod/[^\]\s]{1,120}\] ",  # kubectl --prefix
+            r"\[(?:rank|Rank|default) ?\d{0,5}\]: ?",  # torch.distributed, torchrun --tee
+            r"\([^()]{1,60}pid=\d{1,9}(?:, ip=[\d.]{1,15})?\) ",  # ray, vllm
+            r"\[\d{1,5},\d{1,5}\]<std(?:err|out)>: ?",  # mpirun -tag-output
+            r"(?:ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[[\w./-]{1,80}:\d{1,6}\] ?",  # vllm's own log
+        )
+    )
+)
+# These are ordinary text too: only where many lines have them. Tried again on what is left, since one stands in front of another.
 _PREFIXES = tuple(
     re.compile(pattern)
     for pattern in (
-        rf"\[?{_TIME}\]? (?:stdout|stderr) [FP] ",  # CRI: /var/log/pods
-        rf"{_TIME} \d\d[OE][ +]",  # GitLab
-        rf"\[?{_TIME}\]?[ \t]?",  # GitHub Actions, docker -t, kubectl --timestamps, Jenkins
         r"\[?\d\d:\d\d:\d\d(?:[.,]\d{1,6})?\]? {1,2}",  # Jenkins' timestamper
         r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S{1,80} [\w./@-]{1,60}(?:\[\d{1,9}\])?: ",  # syslog, journalctl
-        r"\[pod/[^\]\s]{1,120}\] ",  # kubectl --prefix
         r"[\w.-]{1,60} {1,40}\| ?",  # docker compose
-        r"\[(?:default)?\d{0,5}\]:",  # torchrun --tee
-        r"\[(?:rank|Rank) ?\d{1,5}\]: ?",  # torch.distributed
-        r"\([^()]{1,60}pid=\d{1,9}(?:, ip=[\d.]{1,15})?\) ",  # ray
-        r"\[\d{1,5},\d{1,5}\]<std(?:err|out)>: ?",  # mpirun -tag-output
         r"\d{1,5}: ",  # srun -l
         r"(?:> ?)+",  # a quoted ticket
         r"#\d{1,4} \d{1,6}\.\d{1,3} ",  # docker build
-        r" *\| ",  # an exception group
+        r" *\| ",  # an exception group, docker's desktop
     )
 )
+_BEGINS = frozenset("[(0123456789EC")
 _SAYS_SOMETHING = re.compile(r"File|Traceback|Error|INFO|WARN|DEBUG|ERR|FATAL|CRIT|error|warn|info", re.ASCII)
 _LOOSE_PREFIX = re.compile(r" *[+|][-+]*\+?[- ]*")
 
@@ -187,17 +195,27 @@ def _strings(value: object, keys: tuple[str, ...]) -> list[str]:
 
 def _without_prefixes(lines: list[str]) -> list[str]:
     """Take off, up to four times, what stands in front of (nearly) every line."""
+    lines = [_certainly_without(line) for line in lines]
     for _ in range(4):
         sample = [line for line in lines[:: max(1, len(lines) // SAMPLE)] if line.strip()]
         pattern = _common(sample)
         if pattern is not None:
-            lines = [line[match.end() :] if (match := pattern.match(line)) else line for line in lines]
+            lines = [_certainly_without(line[match.end() :]) if (match := pattern.match(line)) else line for line in lines]
             continue
         word = _common_word(sample)
         if not word:
             break
         lines = [line.removeprefix(word) for line in lines]
     return [_loose(line) for line in lines]
+
+
+def _certainly_without(line: str) -> str:
+    for _ in range(3):
+        match = _CERTAIN.match(line) if line[:1] in _BEGINS else None
+        if match is None:
+            return line
+        line = line[match.end() :]
+    return line
 
 
 def _common(sample: list[str]) -> re.Pattern[str] | None:
