@@ -194,6 +194,14 @@ def test_what_ended_a_run_stands_before_what_it_survived() -> None:
     assert causes(survived)[:1] == ["package-missing"]
 
 
+def test_what_fails_on_the_way_to_the_bytes_is_the_later_host() -> None:
+    """The traceback shows how far it got: the same error in the request for metadata is the hub's own."""
+    text = 'Traceback (most recent call last):\n  File "/venv/lib/python3.11/site-packages/huggingface_hub/file_download.py", line 420, in {}\n    r = request()\nhttpx2.ConnectError: {}\n'
+    for said in ("[Errno 111] Connection refused", "[Errno -2] Name or service not known", "[Errno 104] Connection reset by peer"):
+        assert causes(text.format("http_get", said))[0] == "download-host-blocked"
+        assert "download-host-blocked" not in causes(text.format("get_hf_file_metadata", said))
+
+
 def test_versions_in_the_text_decide_which_way() -> None:
     """Too old below the floor, too new above the ceiling: by the numbers, not by the sentence, which is the same."""
     text = "ImportError: huggingface-hub>=0.34.0,<1.0 is required for a normal functioning of this module, but found huggingface-hub=={}."
