@@ -20,9 +20,9 @@ from typing import Literal
 from diagnostics import redact
 from diagnostics.case import Digest, Digests, Environment, Files, FileSeen, Listing, Published, Target, Unseen
 from diagnostics.probes import cache
-from diagnostics.probes.budget import start
 from diagnostics.probes import checksums_archives as archives
 from diagnostics.probes import checksums_copies as copies
+from diagnostics.probes.budget import start
 from diagnostics.probes.files import local_remembered
 
 CHUNK = 1 << 20
