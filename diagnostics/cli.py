@@ -39,8 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
             print("usage: pytest-diagnostics explain ID|FILE|-", file=sys.stderr)
             return 4
         return explain(given[1])
-    spec = [f"--diagnose={given.pop(0)}"] if given and not given[0].startswith("-") else []
-    return run([*spec, *given])
+    return run(given)
 
 
 def explain(name: str) -> int:

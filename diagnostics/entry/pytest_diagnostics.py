@@ -142,6 +142,19 @@ def _prefer(folder: Path) -> None:
     importlib.invalidate_caches()
 
 
+def _is_shielded(config: pytest.Config) -> bool:
+    """Whether this is the console script's run, by its ini file."""
+    return config.inipath is not None and config.inipath.name == "shielded.ini" and is_ours(config.inipath.parent)
+
+
+def _take_spec(config: pytest.Config, others: list[str]) -> list[str]:
+    """``pytest-diagnostics [options] SPEC [options]``: the one argument that pytest could not place."""
+    if len(others) > 1 or (others and config.option.diagnose):
+        raise pytest.UsageError("give one SPEC; several URLs go into one, in quotes")
+    config.option.diagnose = others[0] if others else config.option.diagnose
+    return []
+
+
 def _not_theirs(config: pytest.Config, others: list[str]) -> None:
     """An option of ours beside a folder of our name that is theirs: their tests could not import it any more."""
     theirs = next((argument for argument in others if Path(argument.split("::")[0]).parts[:1] == (NAME,)), None)
@@ -173,6 +186,8 @@ class _Answered:
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
     """Load the plugin for a diagnostic run only. A wrapper, so that it stands ahead of pytest-xdist's: such a run uses one process."""
     others, ours = _split(config)
+    if _is_shielded(config):
+        others = _take_spec(config, others)
     _not_theirs(config, others)
     if not ours:
         _stand_aside(config, others)

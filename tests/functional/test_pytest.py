@@ -67,6 +67,18 @@ def test_the_console_script_is_shielded_from_the_folder_it_stands_in(tmp_path: P
     assert outcome.document["verdict"] == "healthy"
 
 
+@pytest.mark.parametrize("arguments", [["demo", "-q"], ["-q", "demo"], ["--diagnose-timeout", "20", "demo", "-x"], ["--diagnose=demo"]], ids=" ".join)
+def test_the_console_script_takes_its_spec_anywhere(arguments: list[str], tmp_path: Path) -> None:
+    """Among options with and without values; two are a usage error."""
+    script = str(Path(sys.executable).with_name("pytest-diagnostics"))
+    outcome = run([script, *arguments, f"--diagnose-report={tmp_path}"], tmp_path)
+    assert outcome.code == 0, outcome.output
+    assert outcome.document["targets"][0]["spec"] == "demo"
+    refused = run([script, *arguments, "another"], tmp_path)
+    assert refused.code == 4
+    assert "give one SPEC" in refused.output
+
+
 def test_pyargs_means_the_installed_checks(tmp_path: Path) -> None:
     """As for any installed package of tests."""
     assert run([*PYTEST, "--pyargs", "diagnostics", DEMO, f"--diagnose-report={tmp_path}"], tmp_path).roots == []
