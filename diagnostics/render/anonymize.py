@@ -76,6 +76,7 @@ def _names(case: Case) -> set[str]:
     }
     found |= {name.lstrip("*.") for leg in case.legs if leg.handshake for item in leg.handshake.chain for name in item.names}
     found |= {entry.strip().lstrip("*.") for variable in case.environment.no_proxy for entry in variable.value.split(",")}
+    found |= {subject.name.partition(":")[0] for item in (case.clues.explanations if case.clues else ()) for subject in item.subjects if subject.kind == "host"}
     return {name for name in found if name and "." in name and name not in KEPT and not is_known_public(name) and not _is_address(name)}
 
 

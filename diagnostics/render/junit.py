@@ -6,7 +6,7 @@ import re
 from xml.etree import ElementTree
 
 from diagnostics.case import CheckResult, Report
-from diagnostics.render.failure import failure_text, message
+from diagnostics.render.failure import diagnosis_lines, failure_text, message
 
 # Characters that XML 1.0 does not allow (§2.2), written as pytest writes them.
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -15,19 +15,23 @@ _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 def text(report: Report) -> str:
     results = report.judgement.results
     count = {outcome: sum(result.outcome == outcome for result in results) for outcome in ("failed", "error", "blocked", "skipped")}
+    by_text = [diagnosis for diagnosis in report.judgement.diagnoses if diagnosis.severity == "error" and not diagnosis.checks and not diagnosis.waived]
     suite = ElementTree.Element(
         "testsuite",
         name="diagnostics",
         errors=str(count["error"]),
-        failures=str(count["failed"]),
+        failures=str(count["failed"] + len(by_text)),
         skipped=str(count["blocked"] + count["skipped"]),
-        tests=str(len(results)),
+        tests=str(len(results) + len(by_text)),
         time=f"{report.case.seconds:.3f}",
         timestamp=report.case.started.rstrip("Z"),
         hostname="localhost",
     )
     for result in results:
         suite.append(_case(result, report))
+    for diagnosis in by_text:  # of a pasted error: no check found it, and who reads only this file must see it
+        case = ElementTree.SubElement(suite, "testcase", classname="diagnostics.error", name=diagnosis.cause, time="0.000")
+        _say(case, "failure", f"{diagnosis.cause}: {diagnosis.title}", "\n".join(diagnosis_lines(diagnosis)))
     root = ElementTree.Element("testsuites", name="pytest-diagnostics")
     root.append(suite)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode")

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -36,6 +37,17 @@ def test_an_error_that_nothing_here_can_show_is_the_diagnosis_itself(tmp_path: P
     outcome = pasted(tmp_path, GPU, "--diagnose=demo")
     assert (outcome.code, outcome.roots) == (1, [("gpu-memory-insufficient", "error")])
     assert "The error says that the accelerator has no room for it" in outcome.first_line
+    failures = ElementTree.parse(tmp_path / "junit.xml").getroot().iter("failure")
+    assert [failure.get("message", "").partition(":")[0] for failure in failures] == ["gpu-memory-insufficient"]
+
+
+def test_names_of_the_text_are_hidden_where_that_is_asked_for(tmp_path: Path) -> None:
+    """--diagnose-anonymize: hosts and the home folder of the pasted text too, in every document; its twin shows them."""
+    text = "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='hub.initech.example', port=443): Max retries exceeded (Caused by NewConnectionError('x: [Errno 111] Connection refused'))\n"
+    for options, hidden in (([], False), (["--diagnose-anonymize"], True)):
+        pasted(tmp_path, text, "--diagnose=demo", *options)
+        documents = "".join((tmp_path / name).read_text() for name in ("report.json", "report.html", "report.md", "junit.xml"))
+        assert ("initech" in documents) is not hidden
 
 
 def test_a_healthy_log_of_a_healthy_target_is_healthy(tmp_path: Path) -> None:
