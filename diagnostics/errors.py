@@ -16,6 +16,7 @@ from diagnostics.confirmation import how_sure
 from diagnostics.facts.signatures import look
 
 MOST_BYTES = 64 << 20
+MOST_FILES = 40  # of a traceback that are looked for here
 _CLEAN = redact.Secrets()
 
 
@@ -70,10 +71,10 @@ def _folder(name: str) -> str:
 def _is_from_here(failures: list[Failure]) -> bool | Unseen:
     """By the files that the tracebacks name: the interpreter's own are the same on many machines, so others count first."""
     names = {frame.rpartition(" ")[0] for failure in failures for frame in failure.frames}
-    absolute = [name for name in names if name.startswith(("/", "C:\\", "D:\\")) and not name.startswith("/usr/lib/")]
+    absolute = sorted(name for name in names if name.startswith(("/", "C:\\", "D:\\")) and not name.startswith(("/usr/lib/", "//", "/net/")))[:MOST_FILES]
     if not absolute:
         return ABSENT
-    return sum(1 for name in absolute[:200] if _exists(name)) * 2 > min(len(absolute), 200)
+    return sum(1 for name in absolute if _exists(name)) * 2 > len(absolute)
 
 
 def _exists(name: str) -> bool:

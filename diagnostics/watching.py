@@ -48,7 +48,7 @@ def diagnosed(error: BaseException, spec: str = "", seconds: float = SURVEY_SECO
     case = _looked(spec or clues.guessed, seconds) if look else Case()
     judgement = judge(dataclasses.replace(case, clues=clues), None if look else ())
     first = judgement.diagnoses[0] if judgement.diagnoses else None
-    if first is None or (first.severity == "warning" and explanation_of(clues, first) is None):
+    if first is None or (first.cause == "load-failed" and not first.claims) or (first.severity == "warning" and explanation_of(clues, first) is None):
         return None
     return Diagnosed(judgement, clues)
 

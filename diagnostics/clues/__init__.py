@@ -19,6 +19,8 @@ __all__ = ["explain", "failures_in"]
 
 MOST = 8  # explanations of one text
 LEAST = 0.02
+UNKNOWN = 0.25  # of an error that no signature knows
+_LOADERS = tuple(f"/{name}/" for name in ("transformers", "torch", "safetensors", "huggingface_hub", "diffusers", "sentence_transformers", "peft", "accelerate", "tokenizers", "llama_cpp", "vllm", "onnxruntime", "datasets", "timm", "optimum", "bitsandbytes"))  # fmt: skip
 _CLEAN = redact.Secrets()
 
 
@@ -42,7 +44,7 @@ def explanations(failures: list[Failure]) -> list[Explanation]:
     """Of all failures of a text: what ended it stands last, unless it only follows from another or says nothing."""
     judged = _judged(failures)
     if not judged:
-        return []
+        return _unknown(failures)
     ranked = sorted(enumerate(judged), key=lambda item: _weight(item[0], item[1][1][0], len(judged)), reverse=True)
     found: dict[str, Explanation] = {}
     for place, (_, (failure, hits)) in enumerate(ranked[:4]):
@@ -51,6 +53,17 @@ def explanations(failures: list[Failure]) -> list[Explanation]:
             found.setdefault(explanation.cause, explanation)
     best = sorted(found.values(), key=lambda item: -item.confidence)
     return _at_most_one([item for item in best if item.confidence >= LEAST][:MOST])
+
+
+def _unknown(failures: list[Failure]) -> list[Explanation]:
+    """An error that no signature knows is said to be one, where a loader or client raised it: it is no healthy log, and not our reader's own code."""
+    failure = next((failure for failure in reversed(failures) if failure.frames and any(name in frame for frame in failure.frames for name in _LOADERS)), None)
+    if failure is None:
+        return []
+    last = failure.said[-1]
+    where = Subject(kind="text", name=f"line {last.line}" if last.line else "the error")
+    evidence = Evidence(subject=where, fact="says", seen=_CLEAN.clean(last.text.strip() or last.type, 300))
+    return [Explanation(cause="load-failed", confidence=UNKNOWN, evidence=(evidence,), look=look()["load-failed"]["look"], subjects=names_of(failure))]
 
 
 def _judged(failures: list[Failure]) -> list[tuple[Failure, list[Hit]]]:

@@ -230,7 +230,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     if _asked_by_option(early_config) and getattr(early_config.known_args_namespace, "diagnose_json", None) == "-":
         early_config.stash[STDOUT] = _keep_stdout(early_config)
     if _asked_by_option(early_config) and getattr(early_config.known_args_namespace, "diagnose_error", None) == "-":
-        early_config.stash[STDIN] = sys.stdin.buffer.read()  # pytest's capturing closes it
+        early_config.stash[STDIN] = sys.stdin.buffer.read(64 << 20)  # pytest's capturing closes it
     return (yield)
 
 
