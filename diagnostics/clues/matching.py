@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from diagnostics.clues.failures import Failure, Said
 from diagnostics.clues.features import Features, features_of
-from diagnostics.facts.signatures import Signature, signatures
+from diagnostics.facts.signatures import Signature, compiled, signatures
 
 DECIDES = 20  # a signature below this rank only says that something failed
 _CODES = ("hub", "verify", "alert", "gai", "errno", "status")
@@ -86,9 +86,9 @@ def _fits(signature: Signature, features: Features, said: Said) -> tuple[tuple[s
         return None
     if not _fits_around(signature, features):
         return None
-    if signature.match is None:
+    if not signature.match:
         return ()
-    match = signature.match.search(said.text)
+    match = compiled(signature.match).search(said.text)
     return tuple((kind, value) for kind, value in match.groupdict().items() if value) if match else None
 
 

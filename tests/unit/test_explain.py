@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import diagnostics
 from diagnostics.causes import BY_ID
 from diagnostics.clues.lines import read_lines
-from diagnostics.facts.signatures import Signature, look, signatures
+from diagnostics.facts.signatures import Signature, compiled, look, signatures
 
 DATA = Path(__file__).parent / "data"
 CURL = ("curl(", "log:")
@@ -90,6 +90,7 @@ def test_signatures_name_causes_that_exist_and_say_where_they_were_seen() -> Non
     assert [name for name, count in ids.items() if count > 1] == []
     assert [item.id for item in signatures() if not item.seen or sum(share for _, share in item.causes) > 1] == []
     assert {cause for item in signatures() for cause, _ in item.causes} <= set(look())
+    assert all(compiled(item.match) for item in signatures())
     assert set(BY_ID) - {"survey-timed-out", "unexplained"} <= set(look())
     assert [cause for cause, entry in look().items() if not {"means", "look", "do"} <= set(entry)] == []
 

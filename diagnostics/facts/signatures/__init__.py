@@ -41,7 +41,7 @@ class Signature:
     not_: tuple[str, ...] = ()  # none of these in the chain
     chain: tuple[str, ...] = ()  # one of these anywhere in the chain, or just before it
     frames: tuple[str, ...] = ()  # one of these in the traceback's "file function" lines
-    match: re.Pattern[str] | None = None  # named groups become subjects
+    match: str = ""  # a pattern; its named groups become subjects
     proxy: bool | None = None
     phase: str = ""
     level: str = "error"  # "warning": holds also where the program went on
@@ -51,6 +51,12 @@ class Signature:
 def signatures() -> tuple[Signature, ...]:
     """All of them, in the order of the sections and files."""
     return tuple(_signature(section, entry) for section in SECTIONS for entry in _table(section).get("signature", ()))
+
+
+@functools.cache
+def compiled(pattern: str) -> re.Pattern[str]:
+    """A signature's pattern, compiled when the first text comes so far: hundreds of them would cost the first call more than all of its reading."""
+    return re.compile(pattern, re.IGNORECASE | re.MULTILINE)
 
 
 @functools.cache
@@ -68,7 +74,6 @@ def _signature(section: str, entry: dict[str, Any]) -> Signature:
     unknown = set(when) - KEYS
     if unknown:
         raise ValueError(f"{entry['id']}: {', '.join(unknown)} in `when`")
-    pattern = when.get("match")
     return Signature(
         id=entry["id"],
         section=section,
@@ -88,7 +93,7 @@ def _signature(section: str, entry: dict[str, Any]) -> Signature:
         not_=_tuple(when, "not"),
         chain=_tuple(when, "chain"),
         frames=_tuple(when, "frames"),
-        match=re.compile(pattern, re.IGNORECASE | re.MULTILINE) if pattern else None,
+        match=when.get("match", ""),
         proxy=when.get("proxy"),
         phase=when.get("phase", ""),
         level=entry.get("level", "error"),
