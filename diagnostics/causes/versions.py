@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 
-from diagnostics.case import Case, Cause, Fault, Finding, Remedy
+from diagnostics.case import Case, Cause, Fault, Finding, Remedy, Severity
 from diagnostics.causes import versions_imports, versions_model, versions_torch
 from diagnostics.causes.claims import again
 from diagnostics.causes.files_pickles import WEIGHTS_ONLY
@@ -57,7 +57,8 @@ def _installed_elsewhere(case: Case, faults: tuple[Fault, ...]) -> list[Finding]
     findings = []
     if own:
         facts = facts_of(case, own) | {"kind": "elsewhere", "what": f"{named(fault.subject for fault in own)} is installed for another Python"}
-        findings += found("environment-mixed", own, facts | {"where": f"in {facts['elsewhere']}, and not for {facts['python']}"}, severity="error")
+        severity: Severity = "error" if any(fault.severity == "error" for fault in own) else "warning"
+        findings += found("environment-mixed", own, facts | {"where": f"in {facts['elsewhere']}, and not for {facts['python']}"}, severity=severity)
     if foreign:
         held = seen(foreign[0], "holds")
         facts = facts_of(case, foreign) | {"kind": "foreign", "what": "PYTHONPATH holds the packages of another Python", "where": held.seen}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,8 +102,22 @@ def _own_bytes(root: Path) -> int:
 
 def _overcommit(root: Path) -> tuple[int | Unseen, int | Unseen, int | Unseen]:
     """(vm.overcommit_memory, CommitLimit, Committed_AS)."""
+    if sys.platform == "win32":
+        return ABSENT, *_windows_commit()
     mode, values = number_in(root / "proc/sys/vm/overcommit_memory"), _meminfo(root)
     return mode if mode is not None else ABSENT, values.get("CommitLimit", ABSENT), values.get("Committed_AS", ABSENT)
+
+
+def _windows_commit() -> tuple[int | Unseen, int | Unseen]:  # pragma: no cover  # Windows
+    """(limit, total) of what Windows promises: memory and page file (psapi.h, PERFORMANCE_INFORMATION, in pages)."""
+    import ctypes
+
+    figures = (ctypes.c_size_t * (13 if ctypes.sizeof(ctypes.c_size_t) == 8 else 14))()  # eleven of a pointer's size, three DWORDs
+    figures[0] = ctypes.sizeof(figures)  # cb, a DWORD that is padded to the size of a pointer
+    if sys.platform != "win32" or not ctypes.windll.psapi.GetPerformanceInfo(ctypes.byref(figures), ctypes.sizeof(figures)):
+        return ABSENT, ABSENT
+    total, limit, page = figures[1], figures[2], figures[10]
+    return int(limit * page), int(total * page)
 
 
 def _shared_memory(root: Path) -> tuple[int | Unseen, int | Unseen]:

@@ -60,15 +60,9 @@ def see_packages(
     ``configs`` are the model's config.json and tokenizer_config.json, where they are known from elsewhere than ``files``.
     """
     shown = redact.path(python) or (environment.interpreter.executable if isinstance(environment.interpreter, Interpreter) else "")
-    if not environment.distributions and isinstance(environment.interpreter, Unseen):
-        return Packages(python=shown, judged=False, message=environment.interpreter.detail or "that interpreter could not be asked what is installed")
     installed = _installed(environment.distributions)
-    if not any(name in installed for name in versions.loaders()):
-        return Packages(
-            python=shown,
-            judged=False,
-            message="no library that loads models is installed for this interpreter: name the one that will load with --diagnose-python",
-        )
+    if reason := _why_not_judged(environment, installed):
+        return Packages(python=shown, judged=False, message=reason)
     torch = architecture.torch_build(installed.get("torch"))
     if target.kind in ("none", "url", "list", "demo"):
         return Packages(python=shown, judged=True, torch=torch, message="nothing but the client is needed for this target")
@@ -96,6 +90,14 @@ def see_packages(
         quantization=quantization,
         torch=torch,
     )
+
+
+def _why_not_judged(environment: Environment, installed: dict[str, Distribution]) -> str:
+    if not environment.distributions and isinstance(environment.interpreter, Unseen):
+        return environment.interpreter.detail or "that interpreter could not be asked what is installed"
+    if not any(name in installed for name in versions.loaders()):
+        return "no library that loads models is installed for this interpreter: name the one that will load with --diagnose-python"
+    return ""
 
 
 def _installed(distributions: tuple[Distribution, ...]) -> dict[str, Distribution]:

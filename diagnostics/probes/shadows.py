@@ -159,9 +159,10 @@ def _is_source_of(folder: str, package: str) -> bool:
     """A checkout of that very package, in which it was installed for development."""
     if not package:
         return False
-    for name in ("pyproject.toml", "setup.py", "setup.cfg", "PKG-INFO"):
+    places = (folder, os.path.dirname(os.path.abspath(folder)))  # src/ below the project
+    for path in (os.path.join(place, name) for place in places for name in ("pyproject.toml", "setup.py", "setup.cfg", "PKG-INFO")):
         try:
-            with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
+            with open(path, encoding="utf-8", errors="replace") as file:
                 if re.search(rf"""name\s*[=:]\s*["']?{re.escape(package)}["']?\s*[,\n]""", file.read(1 << 16), re.IGNORECASE):
                     return True
         except OSError:

@@ -163,7 +163,7 @@ def test_a_package_that_does_not_run_on_this_python(tmp_path: Path) -> None:
     """Requires-Python, as the package says it."""
     known, python = environment(tmp_path / "env", tokenizers=None)
     site = next((tmp_path / "env" / "lib").iterdir()) / "site-packages"
-    install(site, "tokenizers", "0.23.3", {"tokenizers/__init__.py": ""}, requires=("python >=3.99",))
+    install(site, "tokenizers", "0.23.3", {"tokenizers/__init__.py": "def of_tomorrow[T](: T): pass\n"}, requires=("python >=3.99",))
     from diagnostics.environment.interpreter import read_interpreter
 
     interpreter, distributions, _ = read_interpreter(str(python), {})

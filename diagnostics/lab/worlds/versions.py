@@ -137,9 +137,9 @@ def numpy_abi_mismatch(stage: Stage) -> None:
 
 @world("python-unsupported", twin="healthy-environment")
 def python_unsupported(stage: Stage) -> None:
-    """A package that does not run on this Python."""
+    """A package that is written for a newer Python."""
     folder(stage)
-    loads_in(stage, requires={"tokenizers": ("python >=3.99",)})
+    loads_in(stage, requires={"tokenizers": ("python >=3.99",)}, tokenizers={"tokenizers/__init__.py": "def of_tomorrow[T](: T): pass\n"})
 
 
 @world("package-shadowed", twin="healthy-environment")
