@@ -174,9 +174,21 @@ def _read_only_remedies(finding: Finding, case: Case) -> list[Remedy]:
     ]
 
 
+def _is_ones_own(denied: str, path: str) -> bool:
+    """Whether the folder that refuses is the cache's own or below the home folder: a folder of the system's, or all of ``/``, is nobody's to take over."""
+    return denied == path or denied.startswith((path.rstrip("/") + "/", "~/")) or "huggingface" in denied
+
+
 def _denied_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     place = shell_path(facts["denied_at"])
+    if not _is_ones_own(facts["denied_at"], facts["path"]):
+        ask = Remedy(
+            do=f"Or ask whoever runs the machine for a folder below {facts['denied_at']} that {facts['user']} may write to.",
+            run=f"ls -ld {place}",
+            check=again(case),
+        )
+        return [_move(finding, case), ask] if facts["role"] != "the folder for temporary files" else _temp_remedies(finding, case)
     own = Remedy(
         do=f"Make {facts['user']} its owner (it was probably made by a command run as {facts['denied_owner'] or 'another user'}, with sudo for instance).",
         run=f'sudo chown -R "$(id -u):$(id -g)" {place}',

@@ -362,4 +362,12 @@ def test_commands_quote_hostile_paths() -> None:
     """A mount named like a command is one word."""
     disk = refused(errno.EACCES, denied_at="/x; rm -rf $HOME", denied_owner="bob", denied_mode="drwx------")
     runs = [remedy.run + remedy.check for remedy in diagnose(Case(target=TARGET, disks=(disk,)))[0].remedies]
-    assert "'/x; rm -rf $HOME'" in runs[0] and all("; rm -rf $HOME" not in run.replace("'/x; rm -rf $HOME'", "") for run in runs)
+    assert any("'/x; rm -rf $HOME'" in run for run in runs) and all("; rm -rf $HOME" not in run.replace("'/x; rm -rf $HOME'", "") for run in runs)
+
+
+def test_nobody_is_told_to_take_over_the_system() -> None:
+    """Where / or somebody's /data refuses, the cache goes elsewhere; chown is for one's own folders only."""
+    for denied, own in (("/", False), ("/data", False), ("~/.cache", True), ("~/.cache/huggingface/hub/models--a", True)):
+        disk = refused(errno.EACCES, denied_at=denied, denied_owner="root", denied_mode="drwxr-xr-x")
+        runs = " ".join(remedy.run for remedy in diagnose(Case(target=TARGET, disks=(disk,)))[0].remedies)
+        assert ("chown" in runs) == own
