@@ -22,7 +22,7 @@ no_namespace = functools.cache(why_no_namespace)
 @pytest.fixture(scope="module")
 def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Outcome]]]:
     """What came of every world that is asked for. Some run at once, as most of their time is waiting; each is a process in a namespace of its own."""
-    asked = [item.callspec.params["world"] for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
+    asked = [item.callspec.params.get("world") for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         ready = [world.name for world in asked if isinstance(world, World) and not (world.needs == "namespace" and no_namespace())]
         yield {name: pool.submit(in_world, name, tmp_path_factory.mktemp(name[:40])) for name in ready}
