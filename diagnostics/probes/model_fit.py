@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from diagnostics.case import Misfit
+from diagnostics.case import Misfit, Severity
 from diagnostics.facts.architectures import Dimensions, ModelType, dimension, known, model_type, setting
 from diagnostics.probes.formats import Tensor
 from diagnostics.redact import plain
@@ -58,7 +58,7 @@ def compare(config: Mapping[str, Any], tensors: Mapping[str, Tensor], whole: boo
         return _general(fit), len(tensors)
     if strange := _strange(fit, facts):
         return strange, len(tensors)
-    wrong_heads = _undivided(fit, facts)
+    wrong_heads = [*_undivided(fit, facts), *_padding(fit, facts)]
     return [*wrong_heads, *_shapes(fit, facts), *_absent(fit, facts), *_too_many_layers(fit, facts)], len(fit.names)
 
 
@@ -185,6 +185,31 @@ def _undivided(fit: Fit, facts: ModelType) -> list[Misfit]:
                 )
             ]
     return []
+
+
+# Their embeddings take no padding_idx, so an id without a row fails only when it is used.
+_NO_PADDING_INDEX = frozenset({"gpt2", "t5", "mt5", "clip", "clip_text_model"})
+
+
+def _padding(fit: Fit, facts: ModelType) -> list[Misfit]:
+    """torch.nn.Embedding asserts that padding_idx is one of its rows: with pad_token_id beyond them the model cannot even be built."""
+    pad, rows = fit.config.get("pad_token_id"), dimension(facts.rows, fit.config, facts)
+    if not isinstance(pad, int) or isinstance(pad, bool) or rows is None or pad < rows:
+        return []
+    because = "pad_token_id of config.json: “Padding_idx must be within num_embeddings”"
+    numbers = {"key": "pad_token_id", "config": str(rows), "rows": str(rows), "pad": str(pad)}
+    severity: Severity = "warning" if facts.name in _NO_PADDING_INDEX else "error"
+    return [
+        Misfit(
+            code="vocabulary-mismatch",
+            name="config.json",
+            seen=f"pad_token_id {pad}",
+            expected=f"an id below {rows}",
+            because=because,
+            facts=numbers,
+            severity=severity,
+        )
+    ]
 
 
 def _shapes(fit: Fit, facts: ModelType) -> list[Misfit]:

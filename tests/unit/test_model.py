@@ -94,7 +94,9 @@ def renamed(rename: Callable[[str], str]) -> Shapes:
         ),
         ({"model_type": "something-new"}, None),
         ({"model_type": "something-new", "num_hidden_layers": 1}, None),
-        ({"vocab_size": 200}, None),
+        ({"vocab_size": 200, "pad_token_id": 199}, None),
+        ({"pad_token_id": -1}, None),
+        ({"pad_token_id": None}, None),
     ],
 )
 def test_what_fits_is_healthy(tmp_path: Path, config: dict[str, Any], shapes: Shapes | None) -> None:
@@ -143,6 +145,7 @@ def sharded(folder: Path, second: Shapes | None = None) -> Path:
 
 MISFITS: dict[str, tuple[str, dict[str, Any], Shapes | None]] = {
     "vocab_size of another base": ("vocabulary-mismatch", {"vocab_size": 28996}, None),
+    "a padding id without a row": ("vocabulary-mismatch", {"pad_token_id": 200}, None),
     "hidden size": ("shape-mismatch", {"hidden_size": 64}, None),
     "intermediate size": ("shape-mismatch", {"intermediate_size": 128}, None),
     "positions": ("shape-mismatch", {"max_position_embeddings": 512}, None),
