@@ -15,7 +15,7 @@ DEPRECATED = ("TRANSFORMERS_CACHE", "PYTORCH_TRANSFORMERS_CACHE", "PYTORCH_PRETR
 
 
 def cache_paths(variables: Mapping[str, str], home: str) -> dict[str, str]:
-    """Raw paths by role: home, hub, xet, token, torch, temp (huggingface_hub constants.py; torch/hub.py; tempfile)."""
+    """Raw paths by role: home, hub, xet, token, torch, temp, digests (huggingface_hub constants.py; torch/hub.py; tempfile)."""
     base = variables.get("XDG_CACHE_HOME", os.path.join(home or "~", ".cache"))
     hf_home = expand(variables.get("HF_HOME", os.path.join(base, "huggingface")), variables, home)
     hub = expand(variables.get("HF_HUB_CACHE", variables.get("HUGGINGFACE_HUB_CACHE", os.path.join(hf_home, "hub"))), variables, home)
@@ -29,6 +29,7 @@ def cache_paths(variables: Mapping[str, str], home: str) -> dict[str, str]:
         "datasets": expand(variables.get("HF_DATASETS_CACHE", os.path.join(hf_home, "datasets")), variables, home),
         "torch": torch,
         "temp": temp_path(variables),
+        "digests": expand(os.path.join(base, "pytest-diagnostics"), variables, home),  # our own, of large files (probes/checksums_kept.py)
     }
 
 

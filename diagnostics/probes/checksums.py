@@ -19,7 +19,7 @@ from typing import Literal
 
 from diagnostics import redact
 from diagnostics.case import Digest, Digests, Environment, Files, FileSeen, Listing, Published, Target, Unseen
-from diagnostics.probes import cache
+from diagnostics.probes import cache, checksums_kept
 from diagnostics.probes import checksums_archives as archives
 from diagnostics.probes import checksums_copies as copies
 from diagnostics.probes.budget import start
@@ -66,11 +66,16 @@ def see_digests(
     tasks = _tasks(files, published)
     if mode == "none":
         return Digests(unverified=_paths(tasks), unverified_bytes=_total(tasks), unpublished=unpublished, seconds_left=_total(tasks) / GUESS_BYTES_PER_SECOND)
-    hashing = _Hashing(tasks, seconds if mode == "auto" else None, progress, stop or threading.Event())
-    hashed, took = hashing.run()
+    table = checksums_kept.kept(environment)
+    known = _known(tasks, table) if mode == "auto" else {}
+    due = [task for task in tasks if task.location not in known]
+    hashing = _Hashing(due, seconds if mode == "auto" else None, progress, stop or threading.Event())
+    read, took = hashing.run()
+    _keep(read, table)
+    hashed = {**known, **read}
     checked = tuple(digest for task in tasks if task.location in hashed for digest in _compared(task, *hashed[task.location]))
     left = [task for task in tasks if task.location not in hashed]
-    rate = sum(task.bytes for task in tasks if task.location in hashed) / took if hashed and took > 0 else GUESS_BYTES_PER_SECOND
+    rate = sum(task.bytes for task in tasks if task.location in read) / took if read and took > 0 else GUESS_BYTES_PER_SECOND
     return Digests(
         checked=copies.with_copies(checked, {item.path: task.location for task in tasks for item in task.expected}, environment, hashing.over),
         unverified=_paths(left),
@@ -78,6 +83,18 @@ def see_digests(
         unpublished=unpublished,
         seconds_left=_total(left) / max(rate, 1.0),
     )
+
+
+def _known(tasks: list[Task], table: checksums_kept.Kept) -> dict[str, tuple[dict[str, str], float]]:
+    """What an earlier run hashed of files that have not changed since."""
+    found = {task.location: table.digests(task.location, {item.algorithm for item in task.expected}) for task in tasks}
+    return {location: (digests, 0.0) for location, digests in found.items() if digests is not None}
+
+
+def _keep(read: dict[str, tuple[dict[str, str], float]], table: checksums_kept.Kept) -> None:
+    for location, (digests, _) in read.items():
+        table.keep(location, digests)
+    table.save()
 
 
 def _total(tasks: list[Task]) -> int:

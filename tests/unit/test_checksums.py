@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import threading
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from diagnostics.case import ABSENT, Case, Digests, Environment, Files, Listing, Published, Target, Unseen
 from diagnostics.diagnosis import diagnose
 from diagnostics.lab import formats
-from diagnostics.probes import checksums
+from diagnostics.probes import checksums, checksums_kept
 from diagnostics.probes.checksums import see_digests
 from diagnostics.probes.files import see_files
 from tests.unit.files_made import COMMIT, cached, folder_target, git_sha1, hub_target, listing_of, model, noise, safetensors, seen_cached, tiny
@@ -292,3 +293,36 @@ def test_a_second_copy_says_which_bytes_differ(tmp_path: Path) -> None:
     (repository / "blobs" / value).write_bytes(damaged)
     digests, command = found()
     assert [digest.differs for digest in digests.checked] == [""] and command.startswith("hf download")
+
+
+def test_a_large_file_that_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known by device, inode, size and times; read again when it changed, when all is to be verified, and while it is fresh."""
+    monkeypatch.setattr(checksums_kept, "LEAST_BYTES", 1000)
+    monkeypatch.setattr(checksums_kept, "SETTLED_SECONDS", 0.0)
+    folder = model(tmp_path / "m")
+    weights = folder / "model.safetensors"
+    (folder / "SHA256SUMS").write_text(f"{hashlib.sha256(weights.read_bytes()).hexdigest()}  model.safetensors\n")
+    environment = Environment(caches={"digests": str(tmp_path / "kept")})
+    progress: list[int] = []
+
+    def read(mode: str = "auto") -> int:
+        progress.clear()
+        target = folder_target(folder)
+        found = see_digests(target, environment, ABSENT, see_files(target, environment, ABSENT), mode, 10, lambda done, total: progress.append(done))  # type: ignore[arg-type]
+        assert isinstance(found, Digests) and [item.path for item in found.checked] == ["model.safetensors"]
+        assert (found.checked[0].actual == found.checked[0].expected) is same
+        return max(progress, default=0)
+
+    same, size = True, weights.stat().st_size
+    assert [read(), read(), read("all")] == [size, 0, size]
+    status = weights.stat()
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(bytes(content))
+    os.utime(weights, ns=(status.st_atime_ns, status.st_mtime_ns))  # whoever sets the time back cannot set the inode's back
+    same = False
+    assert [read(), read()] == [size, 0]
+    monkeypatch.setattr(checksums_kept, "SETTLED_SECONDS", 3600.0)
+    assert read() == size
+    (tmp_path / "kept" / "digests.json").write_text('{"version": 1, "digests": {"1": 5, "2": {"sha256": "x"}}}')
+    assert read() == size
