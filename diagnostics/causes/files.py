@@ -315,7 +315,7 @@ CAUSES: tuple[Cause, ...] = (
         "There is no model in it, nor anything else. A loader says of it that no file was found, or takes the path for a model's name.",
         _empty_remedies,
     ),
-    _cause("download-unfinished", ("you",), "A download into {folder} was left unfinished: {file} ({bytes} bytes so far)", "{detail}. What the loader asks for is not there until the download ends.", _unfinished_remedies, _unfinished),
+    _cause("download-unfinished", ("you",), "A download was left unfinished in {folder}: {file} ({bytes} bytes so far)", "{detail}. What the loader asks for is not there until the download ends.", _unfinished_remedies, _unfinished),
     _cause("lfs-pointer", ("you",), "{file} is only a git-lfs pointer: it {detail}", "The repository was cloned without git-lfs, so a text of three lines lies where the file should be. Loaders report a broken header or an unpickling error.", _lfs_remedies),
     _cause("html-instead-of-file", ("you",), "{file} is {detail}, not the file", "What was downloaded was a page or an error message, and it was saved under the file's name. Loaders report a broken header or JSON.", _page_remedies),
     _cause("file-empty", ("you",), "{file} is empty: zero bytes", "Something made the file and wrote nothing into it: a full disk, a download or a copy that failed at once."),
