@@ -117,6 +117,8 @@ def _lock(descriptor: int) -> tuple[bool | Unseen, int]:
 
 def maps(descriptor: int) -> bool | Unseen:
     """Whether the file can be mapped for reading, as safetensors does (memmap2: PROT_READ, MAP_SHARED). No byte of it is touched."""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return Unseen("unsupported", "it is no regular file")
     try:
         mmap.mmap(descriptor, PROBE_BYTES, access=mmap.ACCESS_READ).close()
     except ValueError:  # shorter than what is mapped

@@ -31,6 +31,16 @@ def with_tensors(stage: Stage, change: Callable[[Shapes], Shapes]) -> Path:
     return place
 
 
+def with_loaders(stage: Stage, **more: str) -> None:
+    """An interpreter with the libraries that load, as far as metadata and an import that works go."""
+    versions = {**LOADERS, **more}
+    stage.interpreter(**versions)
+    for name, version in versions.items():
+        module = stage.folder / "python" / name
+        module.mkdir()
+        (module / "__init__.py").write_text(f"__version__ = {version!r}\n")
+
+
 @world("healthy-adapter", cause="")
 def healthy_adapter(stage: Stage) -> None:
     """A LoRA adapter whose base is in a folder beside it."""
@@ -38,7 +48,7 @@ def healthy_adapter(stage: Stage) -> None:
 
 
 def adapter(stage: Stage, base: str) -> None:
-    stage.interpreter(**LOADERS, peft="0.18.0", accelerate="1.12.0")
+    with_loaders(stage, peft="0.18.0", accelerate="1.12.0")
     place = stage.work / "lora"
     place.mkdir()
     (place / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": base, "r": 4}))
@@ -105,5 +115,5 @@ def model_type_missing(stage: Stage) -> None:
 @world("weights-framework-mismatch", twin="healthy-folder")
 def weights_framework_mismatch(stage: Stage) -> None:
     """Only the weights for Flax, and a transformers that knows PyTorch alone."""
-    stage.interpreter(**LOADERS)
+    with_loaders(stage)
     folder(stage, WEIGHTS, flax_model__msgpack=formats.flax())
