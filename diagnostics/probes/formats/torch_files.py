@@ -6,7 +6,7 @@ import struct
 
 from diagnostics.case import Defect
 from diagnostics.facts.pickles import judge
-from diagnostics.probes.formats import pickles
+from diagnostics.probes.formats import pickles, torch_state
 from diagnostics.probes.formats.magic import TORCH_LEGACY_MAGIC
 from diagnostics.probes.formats.reading import Bytes, Look, damaged, promised, trailing, truncated, zero_filled, zero_tail, zeros_from
 from diagnostics.redact import plain
@@ -30,7 +30,7 @@ def look_at_legacy(file: Bytes) -> Look:
             return Look("torch-legacy", _broken(file, scan, len(data)))
         scans.append(scan)
         at = scan.end
-    tensors, storages = pickles.contents(scans[2].value)
+    tensors, storages = torch_state.contents(scans[2].value)
     return Look("torch-legacy", refused(scans[2]) or _storages(file, at, scans[3].value, storages), tensors=tensors)
 
 
@@ -43,13 +43,13 @@ def _broken(file: Bytes, scan: pickles.Scan, read: int) -> tuple[Defect, ...]:
     return (truncated(file, "its pickle breaks off before its end"),) if scan.short else (damaged(f"its pickle cannot be read: {scan.error}", scan.at),)
 
 
-def _storages(file: Bytes, at: int, keys: object, storages: dict[str, pickles.Storage]) -> tuple[Defect, ...]:
+def _storages(file: Bytes, at: int, keys: object, storages: dict[str, torch_state.Storage]) -> tuple[Defect, ...]:
     """The lengths that the pickle gives against the file's size, and against those before each storage."""
     strange = sorted(set(storages) - {key for key in keys if isinstance(key, str)}) if isinstance(keys, list) else []
     if strange:
         return (damaged(f"its pickle names the storage {plain(strange[0], 40)}, which is not in it"),)
     named = [storages.get(key) if isinstance(key, str) else None for key in (keys if isinstance(keys, list) else [])]
-    sizes = [(storage, pickles.STORAGE_BYTES[storage.dtype]) for storage in named if storage and storage.dtype in pickles.STORAGE_BYTES]
+    sizes = [(storage, torch_state.STORAGE_BYTES[storage.dtype]) for storage in named if storage and storage.dtype in torch_state.STORAGE_BYTES]
     if len(sizes) < len(named):
         return zero_tail(file)
     end = at + sum(8 + storage.numel * width for storage, width in sizes)
@@ -72,7 +72,7 @@ def look_at_pickle(file: Bytes) -> Look:
     scan = pickles.scan(data)
     if scan.end < 0:
         return Look("pickle", refused(scan) or _broken(file, scan, len(data)))
-    tensors, _ = pickles.contents(scan.value)
+    tensors, _ = torch_state.contents(scan.value)
     return Look("pickle", refused(scan), tensors=tensors)
 
 

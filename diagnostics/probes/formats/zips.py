@@ -10,7 +10,7 @@ import zlib
 from math import prod
 
 from diagnostics.case import Defect
-from diagnostics.probes.formats import pickles
+from diagnostics.probes.formats import pickles, torch_state
 from diagnostics.probes.formats.reading import Bytes, Look, Tensor, truncated, zero_filled, zeros_from
 from diagnostics.probes.formats.torch_files import refused
 from diagnostics.redact import plain
@@ -129,7 +129,7 @@ def _torch(archive: zipfile.ZipFile, records: list[zipfile.ZipInfo]) -> Look | s
     scan = pickles.scan(_member(archive, main))
     if scan.end < 0:
         return f"its data.pkl cannot be read: {scan.error}" if scan.error != "it is longer than is read" else ""
-    tensors, storages = pickles.contents(scan.value)
+    tensors, storages = torch_state.contents(scan.value)
     if found := refused(scan):
         return Look("torch-zip", found, tensors=tensors)
     root = main.filename.removesuffix("data.pkl")
@@ -138,12 +138,12 @@ def _torch(archive: zipfile.ZipFile, records: list[zipfile.ZipInfo]) -> Look | s
     return wrong or Look("torch-zip", tensors=tensors)
 
 
-def _storages_wrong(root: str, sizes: dict[str, int], storages: dict[str, pickles.Storage]) -> str:
+def _storages_wrong(root: str, sizes: dict[str, int], storages: dict[str, torch_state.Storage]) -> str:
     for key, storage in storages.items():
         name = f"{root}data/{key}"
         if name not in sizes and f"{root}tensors/{key}" not in sizes:
             return f"its pickle names the record data/{plain(key, 40)}, which is not in it"
-        width = pickles.STORAGE_BYTES.get(storage.dtype)
+        width = torch_state.STORAGE_BYTES.get(storage.dtype)
         if width and name in sizes and sizes[name] < storage.numel * width:
             return f"its record data/{plain(key, 40)} has {sizes[name]} bytes, its pickle needs {storage.numel * width}"
     return ""
