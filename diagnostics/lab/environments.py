@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import pickle
+import struct
 import sys
 import zipfile
 from collections.abc import Mapping
@@ -105,3 +107,24 @@ def checkpoint() -> bytes:
         archive.writestr("pytorch_model/data/0", hashlib.shake_256(b"weights").digest(4000))
         archive.writestr("pytorch_model/version", "3\n")
     return buffer.getvalue()
+
+
+def legacy_checkpoint(path: Path, count: int) -> None:
+    """A checkpoint of one tensor of ``count`` floats in the form before torch 1.6, which is read whole (torch/serialization.py ``_legacy_save``)."""
+    number = b"J" + struct.pack("<i", count)
+    tensor = (
+        b"\x80\x02ccollections\nOrderedDict\nq\x00)Rq\x01X\x01\x00\x00\x00wq\x02ctorch._utils\n_rebuild_tensor_v2\nq\x03((X\x07\x00\x00\x00storageq\x04"
+        b"ctorch\nFloatStorage\nq\x05X\x01\x00\x00\x000q\x06X\x03\x00\x00\x00cpuq\x07"
+        + number
+        + b"Ntq\x08QK\x00"
+        + number
+        + b"\x85q\tK\x01\x85q\n\x89h\x00)Rq\x0b"
+        b"tq\x0cRq\rs."
+    )
+    system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
+    head = b"".join(pickle.dumps(value, protocol=2) for value in (0x1950A86A20F9469CFC6C, 1001, system)) + tensor + pickle.dumps(["0"], protocol=2)
+    block = hashlib.shake_256(b"weights").digest(1 << 20)
+    with path.open("wb") as file:
+        file.write(head + struct.pack("<q", count))
+        for start in range(0, 4 * count, len(block)):
+            file.write(block[: 4 * count - start])
