@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from diagnostics.lab import environments, model
+from diagnostics.lab import environments, formats, model
 from diagnostics.lab import hub as hubs
 from diagnostics.lab.environments import GONE, VERSIONS
 from diagnostics.lab.stage import Stage
@@ -57,7 +57,9 @@ def package_missing(stage: Stage) -> None:
 @world("package-missing-tokenizer", cause="package-missing", twin="healthy-environment")
 def package_missing_tokenizer(stage: Stage) -> None:
     """A SentencePiece tokenizer without sentencepiece and protobuf."""
-    folder(stage, without=("tokenizer.json", "vocab.txt"), spiece__model="\n\x0e\n\x05<unk>\x15\x00\x00\x00\x00\x18\x02")
+    config = json.dumps({"tokenizer_class": "T5Tokenizer"})
+    place = folder(stage, without=("tokenizer.json", "vocab.txt", "special_tokens_map.json"), tokenizer_config__json=config)
+    (place / "spiece.model").write_bytes(formats.sentencepiece(model.TINY.vocabulary))
     loads_in(stage)
 
 
