@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from diagnostics.case import CheckResult, Diagnosis, Evidence, Judgement
 from diagnostics.diagnosis import roots_of
 from diagnostics.redact import plain
+from diagnostics.render.words import MOST_TITLE, command, evidence_line
 
 MOST_EVIDENCE = 12
 
@@ -12,37 +15,29 @@ MOST_EVIDENCE = 12
 def message(result: CheckResult, judgement: Judgement) -> str:
     """One line: ``cause-id: title``."""
     roots = roots_of(result, judgement.diagnoses)
-    return "; ".join(f"{root.cause}: {root.title}" for root in roots) or result.reason
+    return "; ".join(f"{root.cause}: {plain(root.title, MOST_TITLE)}" for root in roots) or plain(result.reason, MOST_TITLE)
 
 
 def failure_text(result: CheckResult, judgement: Judgement) -> str:
     """Cause, evidence found by this check, remedies."""
     lines = [line for root in roots_of(result, judgement.diagnoses) for line in _share(root, result)]
-    return "\n".join(lines) or result.reason
+    return "\n".join(lines) or plain(result.reason, 2000)
 
 
 def _share(root: Diagnosis, result: CheckResult) -> list[str]:
-    mine = dict.fromkeys(item for fault in result.faults if fault in root.claims for item in fault.evidence)
-    return diagnosis_lines(root, tuple(mine))
+    mine = list(dict.fromkeys(item for fault in result.faults if fault in root.claims for item in fault.evidence))
+    return diagnosis_lines(root, mine)
 
 
-def diagnosis_lines(root: Diagnosis, evidence: tuple[Evidence, ...] | None = None) -> list[str]:
+def diagnosis_lines(root: Diagnosis, evidence: Sequence[Evidence] | None = None) -> list[str]:
     """A root as plain lines: title, why, evidence (its own where none is given), the first remedies."""
     shown = root.evidence if evidence is None else evidence
-    lines = [f"{root.cause}: {root.title}", f"  {root.why}"]
+    waived = f" (waived: {plain(root.waived, 300)})" if root.waived else ""
+    lines = [f"{root.cause}: {plain(root.title, MOST_TITLE)}{waived}", f"  {plain(root.why, 1000)}"]
     lines += [f"  {evidence_line(item)}" for item in shown[:MOST_EVIDENCE]]
+    lines += [f"  … and {len(shown) - MOST_EVIDENCE} more in the report"] if len(shown) > MOST_EVIDENCE else []
     for remedy in root.remedies[:2]:
-        lines.append(f"  Do: {remedy.do}")
-        lines += [f"  Run: {one_line(remedy.run)}"] if remedy.run else []
-        lines += [f"  Check: {one_line(remedy.check)}"] if remedy.check else []
+        lines.append(f"  Do: {plain(remedy.do, 1000)}")
+        lines += [f"  Run: {command(remedy.run)}"] if remedy.run else []
+        lines += [f"  Check: {command(remedy.check)}"] if remedy.check else []
     return lines
-
-
-def evidence_line(item: Evidence) -> str:
-    expected = f" (expected: {item.expected})" if item.expected else ""
-    return f"{item.subject.name}: {item.fact}: {item.seen}{expected}"
-
-
-def one_line(command: str) -> str:
-    """A command to paste: one line, printable, uncut."""
-    return plain(command, 10000)

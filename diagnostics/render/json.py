@@ -3,41 +3,65 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
-from diagnostics.case import CheckResult, Diagnosis, Report, Unseen
+from diagnostics.case import Case, CheckResult, Diagnosis, Files, Listing, Report
 from diagnostics.codec import encode
 
 
 def text(report: Report) -> str:
-    return json.dumps(document(report), indent=2, ensure_ascii=True)
+    """ASCII, so that no terminal, editor or log on the way can trip over it."""
+    return json.dumps(document(report), indent=2, ensure_ascii=True, allow_nan=False)
 
 
 def document(report: Report) -> dict[str, Any]:
     """The report as plain JSON values; ``diagnoses[0]`` is what to act on."""
     case = report.case
-    return {
+    whole = {
         "schema": 1,
         "tool": {"name": "pytest-diagnostics", "version": report.version},
         "started": case.started,
         "seconds": round(case.seconds, 3),
         "verdict": report.judgement.verdict,
         **({"interrupted": report.interrupted} if report.interrupted else {}),
-        "targets": [_target(report)],
+        "targets": [_target(case)],
         "hosts": [encode(host) for host in report.hosts],
         "diagnoses": [_diagnosis(diagnosis) for diagnosis in report.judgement.diagnoses],
         "checks": [_check(result) for result in report.judgement.results],
         "environment": encode(case.environment),
         "case": encode(case),
     }
+    return _sound(whole)  # type: ignore[no-any-return]
 
 
-def _target(report: Report) -> dict[str, Any]:
-    target, listing = report.case.target, report.case.listing
-    counted = [file for file in listing.files if file.path in listing.wanted] if not isinstance(listing, Unseen) else []
-    sizes = [file.bytes for file in counted if isinstance(file.bytes, int)]
-    revision = listing.commit if not isinstance(listing, Unseen) and listing.commit else target.revision
-    return {"spec": target.spec, "kind": target.kind, "revision": revision, "files": len(counted), "bytes": sum(sizes)}
+def _sound(value: Any) -> Any:
+    """What every reader of JSON takes: no lone surrogates (RFC 8259 §8.2), no infinities (§6)."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [_sound(item) for item in value]
+    return {_sound(key): _sound(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def _target(case: Case) -> dict[str, Any]:
+    """The target as it was resolved; files and bytes are those that count for the loader, as far as anybody told."""
+    listing, target = case.listing, case.target
+    revision = listing.commit if isinstance(listing, Listing) and listing.commit else target.revision
+    sizes = _sizes(case)
+    return {"spec": target.spec, "kind": target.kind, "revision": revision, "files": len(sizes), "bytes": sum(sizes)}
+
+
+def _sizes(case: Case) -> list[int]:
+    """One number a file that counts, 0 where nobody knows: of the listing, or of what lies here."""
+    if isinstance(case.listing, Listing):
+        wanted = frozenset(case.listing.wanted)
+        known = [file.bytes for file in case.listing.files if file.path in wanted]
+    else:
+        known = [file.bytes for file in case.files.files] if isinstance(case.files, Files) else []
+    return [size if isinstance(size, int) else 0 for size in known]
 
 
 def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:

@@ -6,10 +6,12 @@ import re
 from xml.etree import ElementTree
 
 from diagnostics.case import CheckResult, Report
+from diagnostics.redact import plain
+from diagnostics.render import words
 from diagnostics.render.failure import diagnosis_lines, failure_text, message
 
-# Characters that XML 1.0 does not allow (§2.2), written as pytest writes them.
-_ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Characters that XML 1.0 does not allow (§2.2), written as pytest writes them; and those it discourages, which terminals act on.
+_ILLEGAL = re.compile("[^\t\n\r\u0020-\u007e\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def text(report: Report) -> str:
@@ -24,17 +26,34 @@ def text(report: Report) -> str:
         skipped=str(count["blocked"] + count["skipped"]),
         tests=str(len(results) + len(by_text)),
         time=f"{report.case.seconds:.3f}",
-        timestamp=report.case.started.rstrip("Z"),
-        hostname="localhost",
+        timestamp=legal(report.case.started.rstrip("Z")),
+        hostname="localhost",  # pytest writes the machine's own name here: it is nobody's business
     )
-    for result in results:
-        suite.append(_case(result, report))
+    suite.append(_properties(report))
+    suite.extend(_case(result, report) for result in results)
     for diagnosis in by_text:  # of a pasted error: no check found it, and who reads only this file must see it
         case = ElementTree.SubElement(suite, "testcase", classname="diagnostics.error", name=diagnosis.cause, time="0.000")
         _say(case, "failure", f"{diagnosis.cause}: {diagnosis.title}", "\n".join(diagnosis_lines(diagnosis)))
     root = ElementTree.Element("testsuites", name="pytest-diagnostics")
     root.append(suite)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode")
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _properties(report: Report) -> ElementTree.Element:
+    """What a dashboard sorts by."""
+    live = words.live(report)
+    found = {
+        "target": words.target_name(report),
+        "verdict": report.judgement.verdict,
+        "root": live[0].cause if live else "",
+        "interrupted": plain(report.interrupted, 100),
+        "version": report.version,
+    }
+    element = ElementTree.Element("properties")
+    for name, value in found.items():
+        if value:
+            ElementTree.SubElement(element, "property", name=name, value=legal(value))
+    return element
 
 
 def _case(result: CheckResult, report: Report) -> ElementTree.Element:
@@ -46,19 +65,19 @@ def _case(result: CheckResult, report: Report) -> ElementTree.Element:
         _say(case, "error", "a bug of pytest-diagnostics", result.reason)
     elif result.outcome in ("blocked", "skipped"):
         blocked = f"blocked by {result.blocked_by}: " if isinstance(result.blocked_by, str) else ""
-        _say(case, "skipped", blocked + result.reason, result.question)
+        _say(case, "skipped", blocked + plain(result.reason, words.MOST_TITLE), result.question, "pytest.skip")
     elif result.outcome == "warned":
         _say(case, "system-out", "", "warning: " + failure_text(result, report.judgement))
     return case
 
 
-def _say(case: ElementTree.Element, tag: str, short: str, long: str) -> None:
+def _say(case: ElementTree.Element, tag: str, short: str, long: str, kind: str = "") -> None:
     element = ElementTree.SubElement(case, tag)
     if short:
         element.set("message", legal(short))
-    if tag == "skipped":
-        element.set("type", "pytest.skip")
-    element.text = legal(long)
+    if kind:
+        element.set("type", kind)
+    element.text = "\n".join(legal(words.command(line)) for line in long.splitlines())
 
 
 def legal(value: str) -> str:

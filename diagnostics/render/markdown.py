@@ -1,124 +1,177 @@
-"""``report.md``: what goes into a ticket. It fits a GitHub issue whatever the case holds."""
+"""``report.md``: what goes into a ticket. It fits a GitHub issue whatever the case holds, and nothing in it links, mentions or renders but what we mean to."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
-from diagnostics.case import Diagnosis, Interpreter, Platform, Remedy, Report
+from diagnostics.case import Diagnosis, Evidence, Remedy, Report
 from diagnostics.redact import plain
-from diagnostics.render.failure import one_line
+from diagnostics.render import words
 
-MOST_CHARACTERS = 60000
-MOST_EVIDENCE = 25
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!@$&])")
-OWNERS = {"you": "a setting or file of your own", "machine": "this machine", "network": "the network", "server": "the server", "author": "the model's author"}
+MOST_CHARACTERS = 60_000  # GitHub takes 65,536 in an issue
+MOST_COMMAND = 2000
+MARKS = {"healthy": "✅", "degraded": "⚠️", "broken": "❌", "unverified": "❔"}
+_SPECIAL = re.compile(r"[\\`*_{}\[\]<>|~!$&]")
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+# Mentions and references are found in the rendered text, so only a character in between helps: a word joiner, without width.
+_REFERENCE = re.compile(r"(?<=[@#])|(?<=\bGH)(?=-\d)|(?<=\bgh)(?=-\d)")
+_LINK = re.compile(r"(?i)(?<=\bwww)\.|:(?=//)|(?<=\bmailto):|(?<=\bxmpp):")
+_BLOCK = re.compile(r"^([-+=]|\d{1,9}(?=[.)]))")
+
+
+@dataclass(frozen=True)
+class Room:
+    """How much is shown of each kind; the first that fits is taken."""
+
+    evidence: int
+    hosts: int
+    checks: int
+    reason: int
+
+
+ROOMS = (Room(25, 100, 100, 300), Room(10, 40, 100, 120), Room(4, 20, 40, 60), Room(0, 10, 0, 0))
 
 
 def text(report: Report) -> str:
-    """At most 60,000 characters; what does not fit is cut with a note."""
-    parts = [_head(report), *(_diagnosis(diagnosis) for diagnosis in report.judgement.diagnoses), _hosts(report), _checks(report), _environment(report)]
-    whole = "\n".join(part for part in parts if part)
-    if len(whole) <= MOST_CHARACTERS:
-        return whole
-    note = "\n\n… cut here to fit a ticket; report.json has it all.\n"
-    return whole[: MOST_CHARACTERS - len(note)].rpartition("\n")[0] + note
+    """At most 60,000 characters; what does not fit is left out in whole blocks, and said."""
+    for room in ROOMS:
+        blocks = _blocks(report, room)
+        whole = "\n".join(blocks)
+        if len(whole) <= MOST_CHARACTERS:
+            return whole
+    return _fitting(blocks)
 
 
-def escape(value: str) -> str:
-    """Text that means nothing to Markdown, HTML or GitHub (mentions, references)."""
-    escaped = _SPECIAL.sub(r"\\\1", plain(value, 2000))
-    return (
-        escaped.replace("\\<", "&lt;")
-        .replace("\\>", "&gt;")
-        .replace("\\&", "&amp;")
-        .replace("\\@", "@\u2060")
-        .replace("\\#", "#\u2060")
-        .replace("://", ":\u2060//")
-    )
+def _blocks(report: Report, room: Room) -> list[str]:
+    live = words.live(report)
+    waived = [diagnosis for diagnosis in report.judgement.diagnoses if diagnosis.waived]
+    blocks = [_head(report), *(_diagnosis(item, number, room) for number, item in enumerate(live)), *(_waived(item) for item in waived)]
+    return [block for block in (*blocks, _unhashed(report), _hosts(report, room), _checks(report, room), _environment(report), _foot(report)) if block]
+
+
+def _fitting(blocks: list[str]) -> str:
+    """As many whole blocks as fit, in order: none is cut in the middle of a fence or a table."""
+    note = "\n… {} more parts left out to fit a ticket; report.json has it all.\n"
+    kept: list[str] = []
+    length = len(note) + 10
+    for block in blocks:
+        length += len(block) + 1
+        if length > MOST_CHARACTERS:
+            break
+        kept.append(block)
+    return "\n".join(kept) + note.format(len(blocks) - len(kept))
+
+
+# --- text that stays text -----------------------------------------------------------------------------------------------------
+
+
+def escape(value: str, limit: int = 1000) -> str:
+    """Text that means nothing to Markdown, HTML or GitHub (mentions, references, links)."""
+    escaped = _SPECIAL.sub(lambda match: _ENTITIES.get(match[0], "\\" + match[0]), plain(value, limit).strip())
+    return _BLOCK.sub(_inline, _LINK.sub(lambda match: "\\" + match[0], _REFERENCE.sub("\u2060", escaped)))
+
+
+def _inline(match: re.Match[str]) -> str:
+    """The beginning of a list or a rule, as text."""
+    return match[0] + "\\" if match[0].isdigit() else "\\" + match[0]
+
+
+def span(value: str, limit: int = 400) -> str:
+    """A code span for a table's cell: exactly this text, whatever it is (GFM 6.1); "" for none."""
+    line = plain(value, limit).strip()
+    if not line:
+        return ""
+    if "\\|" in line:  # inside a table the two cannot be told apart in a code span
+        return escape(line, limit)
+    fence = "`" * (_longest_run(line) + 1)
+    pad = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{pad}{line}{pad}{fence}".replace("|", "\\|")
 
 
 def code(value: str) -> str:
-    """A command in a fence longer than any run of backticks in it."""
-    line = one_line(value)
-    fence = "`" * max(3, max((len(run) for run in re.findall(r"`+", line)), default=0) + 1)
+    """A command in a fence longer than any run of backticks in it. One too long for a ticket is named, not cut."""
+    line = words.command(value)
+    if len(line) > MOST_COMMAND:
+        return "*(a long command: see report.json)*"
+    fence = "`" * max(3, _longest_run(line) + 1)
     return f"{fence}sh\n{line}\n{fence}"
 
 
+def _longest_run(line: str) -> int:
+    return max((len(run) for run in re.findall("`+", line)), default=0)
+
+
+# --- the blocks ---------------------------------------------------------------------------------------------------------------
+
+
 def _head(report: Report) -> str:
-    marks = {"healthy": "✅", "degraded": "⚠️", "broken": "❌", "unverified": "❔"}
     verdict = report.judgement.verdict
-    target = escape(report.case.target.spec or "this machine and the hub")
-    live = [diagnosis for diagnosis in report.judgement.diagnoses if not diagnosis.waived]
-    lead = escape(_capital(live[0].title)) if live else "nothing stands in the way"
-    note = f" Interrupted by {escape(report.interrupted)}: this is what was known by then." if report.interrupted else ""
-    return f"## {marks[verdict]} {lead}\n\n{verdict}, for {target}; pytest-diagnostics {report.version}, {report.case.started}, {report.case.seconds:.1f} s.{note}\n"
+    note = f" Interrupted by {escape(report.interrupted, 60)}: this is what was known by then." if report.interrupted else ""
+    return f"## {MARKS[verdict]} {escape(words.lead(report))}\n\n**{verdict}**, for {span(words.target_name(report))}.{note}\n"
 
 
-def _capital(title: str) -> str:
-    return title[:1].upper() + title[1:]
+def _diagnosis(diagnosis: Diagnosis, number: int, room: Room) -> str:
+    lines = [f"### Also: {escape(words.title(diagnosis))}", ""] if number else []
+    lines += [line for remedy in diagnosis.remedies[:1] for line in _remedy(remedy, "Do")]
+    lines += [escape(diagnosis.why), "", f"`{diagnosis.cause}` · {diagnosis.severity} · {words.owners(diagnosis)}", ""]
+    lines += _evidence(diagnosis.evidence, room.evidence if number == 0 else room.evidence // 2)
+    lines += [line for remedy in diagnosis.remedies[1:4] for line in _remedy(remedy, "Or")]
+    lines += [f"Explains: {', '.join(f'`{item}`' for item in diagnosis.explains)}", ""] if diagnosis.explains else []
+    lines += [f"Ruled out: {escape('; '.join(diagnosis.ruled_out))}", ""] if diagnosis.ruled_out else []
+    return "\n".join(lines)
 
 
-def _diagnosis(diagnosis: Diagnosis) -> str:
-    waived = f" *(waived: {escape(diagnosis.waived)})*" if diagnosis.waived else ""
-    lines = [
-        f"### {escape(_capital(diagnosis.title))}{waived}",
-        "",
-        f"`{diagnosis.cause}` · {diagnosis.severity} · {', '.join(OWNERS[owner] for owner in diagnosis.owner)}",
-        "",
-        escape(diagnosis.why),
-        "",
-    ]
-    for remedy in diagnosis.remedies:
-        lines += _remedy(remedy)
-    lines += ["| where | what | seen | expected |", "|---|---|---|---|"] if diagnosis.evidence else []
-    lines += [
-        f"| {escape(item.subject.name)} | {escape(item.fact)} | {escape(item.seen)} | {escape(item.expected)} |" for item in diagnosis.evidence[:MOST_EVIDENCE]
-    ]
-    hidden = len(diagnosis.evidence) - MOST_EVIDENCE
-    lines += ["", f"… and {hidden} more in report.json"] if hidden > 0 else []
-    lines += ["", f"Explains: {', '.join(diagnosis.explains)}"] if diagnosis.explains else []
-    lines += ["", f"Ruled out: {escape('; '.join(diagnosis.ruled_out))}"] if diagnosis.ruled_out else []
-    return "\n".join([*lines, ""])
-
-
-def _remedy(remedy: Remedy) -> list[str]:
+def _remedy(remedy: Remedy, word: str) -> list[str]:
     seen = " *(seen to work)*" if remedy.proof == "seen" else ""
-    lines = [f"**Do:** {escape(remedy.do)}{seen}", ""]
+    do = words.alternative(remedy.do) if word == "Or" else remedy.do
+    lines = [f"**{word}:** {escape(do)}{seen}", ""]
     lines += [code(remedy.run), ""] if remedy.run else []
     return lines + (["Check:", "", code(remedy.check), ""] if remedy.check else [])
 
 
-def _hosts(report: Report) -> str:
+def _evidence(evidence: tuple[Evidence, ...], most: int) -> list[str]:
+    rows = [f"| {span(item.subject.name)} | {escape(item.fact, 200)} | {span(item.seen)} | {escape(item.expected, 400)} |" for item in evidence[:most]]
+    hidden = len(evidence) - len(rows)
+    table = ["| where | what | seen | expected |", "|---|---|---|---|", *rows, ""] if rows else []
+    return table + ([f"… and {hidden} more in report.json", ""] if hidden > 0 else [])
+
+
+def _waived(diagnosis: Diagnosis) -> str:
+    return f"*Waived:* `{diagnosis.cause}` {escape(words.title(diagnosis))} — {escape(diagnosis.waived, 300)}\n"
+
+
+def _unhashed(report: Report) -> str:
+    return "".join(f"- {escape(line)}\n" for line in words.unhashed(report.case))
+
+
+def _hosts(report: Report, room: Room) -> str:
     if not report.hosts:
         return ""
-    rows = [
-        f"| {escape(host.host)} | {host.port} | {escape(host.needed_for)} | {'reached' if host.reached else '**not reached**'} |" for host in report.hosts[:100]
-    ]
-    return "\n".join(["### Hosts this target needs", "", "| host | port | for | |", "|---|---|---|---|", *rows, ""])
+    shown = report.hosts[: room.hosts]
+    rows = [f"| {span(host.host, 255)} | {host.port} | {escape(host.needed_for, 100)} | {'reached' if host.reached else '**not reached**'} |" for host in shown]
+    more = [f"… and {len(report.hosts) - len(shown)} more in report.json", ""] if len(report.hosts) > len(shown) else []
+    return "\n".join(["### Hosts this target needs", "", "| host | port | for | |", "|---|---|---|---|", *rows, "", *more])
 
 
-def _checks(report: Report) -> str:
-    rows = [f"| {result.check} | {result.outcome} | {escape(plain(result.reason, 200))} |" for result in report.judgement.results]
-    passed = sum(result.outcome == "passed" for result in report.judgement.results)
-    return "\n".join(
-        [f"<details><summary>{passed} of {len(rows)} checks passed</summary>", "", "| check | outcome | reason |", "|---|---|---|", *rows, "", "</details>", ""]
-    )
+def _checks(report: Report, room: Room) -> str:
+    """Those that say something first."""
+    results = sorted(report.judgement.results, key=lambda result: result.outcome in ("passed", "skipped"))
+    rows = [f"| {result.check} | {result.outcome} | {escape(result.reason, room.reason)} |" for result in results[: room.checks]]
+    passed = sum(result.outcome == "passed" for result in results)
+    more = [f"… and {len(results) - len(rows)} more in report.json", ""] if len(results) > len(rows) else []
+    table = ["| check | outcome | reason |", "|---|---|---|", *rows, ""] if rows else []
+    return "\n".join([f"<details><summary>{passed} of {len(results)} checks passed</summary>", "", *table, *more, "</details>", ""])
 
 
 def _environment(report: Report) -> str:
-    environment = report.case.environment
-    rows = []
-    if isinstance(environment.platform, Platform):
-        platform = environment.platform
-        rows.append(("platform", f"{platform.system} {platform.release} {platform.machine} {platform.container}".strip()))
-    if isinstance(environment.interpreter, Interpreter):
-        rows += [("python", f"{environment.interpreter.version} ({environment.interpreter.executable})"), ("openssl", environment.interpreter.openssl)]
-    rows += [(setting.variable, setting.value) for setting in environment.proxies]
-    rows += [(variable.name, variable.value) for variable in (*environment.no_proxy, *environment.offline, *environment.settings)]
-    rows += [(variable.variable, variable.path) for variable in environment.ca]
-    rows += [("token", f"present, from {environment.token.source}" if environment.token.present else "none")]
-    rows += [(f"{name} cache", path) for name, path in environment.caches.items()]
-    named = ("huggingface-hub", "transformers", "datasets", "tokenizers", "safetensors", "torch", "requests", "httpx", "httpx2", "hf-xet", "certifi", "urllib3")
-    rows += [(item.name, item.version) for item in environment.distributions if item.name.lower().replace("_", "-") in named]
-    body = [f"| {escape(name)} | {escape(value)} |" for name, value in rows]
-    return "\n".join(["<details><summary>Environment</summary>", "", "| | |", "|---|---|", *body, "", "</details>", ""])
+    rows = [f"| {escape(name)} | {span(value)} |" for name, value in words.environment(report)]
+    return "\n".join(["<details><summary>Environment</summary>", "", "| | |", "|---|---|", *rows, "", "</details>", ""])
+
+
+def _foot(report: Report) -> str:
+    return f"Made by `{_bare(words.rerun(report))}`: pytest-diagnostics {report.version}, {escape(report.case.started)}, {report.case.seconds:.1f} s. No credentials in here.\n"
+
+
+def _bare(command: str) -> str:
+    return command if "`" not in command and len(command) < 300 else "pytest diagnostics"

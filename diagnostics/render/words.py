@@ -1,0 +1,165 @@
+"""What the renderers say alike: whose fault it is, sizes, the environment in a few lines, and text made safe to show."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+from diagnostics.case import Case, Diagnosis, Digests, Evidence, Interpreter, Listing, Packages, Platform, Report
+from diagnostics.redact import plain
+
+OWNERS = {
+    "you": "a setting or file of your own",
+    "machine": "this machine",
+    "network": "your network (its admin)",
+    "server": "the host of the model",
+    "author": "the model's author",
+}
+MOST_TITLE = 400
+_WORD = re.compile(r"[a-z]+[ ,]")
+# Distributions that fetch or load models: their versions belong into every ticket.
+NAMED = frozenset(
+    [
+        "accelerate",
+        "certifi",
+        "datasets",
+        "hf-xet",
+        "httpx",
+        "httpx2",
+        "huggingface-hub",
+        "numpy",
+        "requests",
+        "safetensors",
+        "tokenizers",
+        "torch",
+        "transformers",
+        "truststore",
+        "urllib3",
+    ]
+)
+
+
+def title(diagnosis: Diagnosis) -> str:
+    """The title as a sentence begins, of bounded length."""
+    return sentence(plain(diagnosis.title, MOST_TITLE))
+
+
+def sentence(text: str) -> str:
+    """With a capital, where the first word is a word and not a name (``huggingface.co``, ``~/.cache``)."""
+    return text[:1].upper() + text[1:] if _WORD.match(text) else text
+
+
+def alternative(text: str) -> str:
+    """A further remedy, to stand behind “Or:”."""
+    return sentence(re.sub(r"^or,? ", "", text, flags=re.IGNORECASE))
+
+
+def command(text: str) -> str:
+    """A command to paste: one printable line, never cut."""
+    return plain(text, 10 * len(text) + 1)
+
+
+def target_name(report: Report) -> str:
+    return plain(report.case.target.spec, 200) or "this machine and the hub"
+
+
+def live(report: Report) -> list[Diagnosis]:
+    """The roots to act on, the first first."""
+    return [diagnosis for diagnosis in report.judgement.diagnoses if not diagnosis.waived]
+
+
+def lead(report: Report) -> str:
+    """One sentence for all of it: the root cause, or that nothing is wrong, or that nobody knows."""
+    found = live(report)
+    if found:
+        return title(found[0])
+    if report.interrupted:
+        return "Interrupted before anything was found wrong"
+    if report.judgement.verdict == "unverified":
+        return "Nothing could be verified"
+    return "Nothing stands in the way"
+
+
+def owners(diagnosis: Diagnosis) -> str:
+    return ", or ".join(OWNERS[owner] for owner in diagnosis.owner)
+
+
+def size(count: float) -> str:
+    """Decimal units, as hubs and disks are labelled."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def evidence_line(item: Evidence) -> str:
+    """One fact in one line."""
+    expected = f" (expected: {item.expected})" if item.expected else ""
+    return plain(f"{item.subject.name}: {item.fact}: {item.seen}{expected}", 800)
+
+
+def unhashed(case: Case) -> list[str]:
+    """What no digest vouches for, in sentences; said, never green by silence."""
+    digests = case.digests if isinstance(case.digests, Digests) else Digests()
+    said = []
+    if digests.unverified:
+        left = f"about {duration(digests.seconds_left)}" if digests.seconds_left else "some time"
+        said.append(f"{_files(len(digests.unverified))} ({size(digests.unverified_bytes)}) not hashed: --diagnose-digests all takes {left}")
+    if digests.unpublished:
+        said.append(f"{_files(len(digests.unpublished))} without a published digest to compare with")
+    return said
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
+
+
+def environment(report: Report) -> list[tuple[str, str]]:
+    """The environment in a few lines, (what, value), bounded; all of it is in the JSON."""
+    case, here = report.case, report.case.environment
+    rows = [*_machine(case), *_client(case)]
+    rows += [(item.variable, item.value) for item in here.proxies]
+    rows += [
+        (item.name, item.value)
+        for item in (*here.no_proxy, *([here.endpoint] if here.endpoint else []), *here.offline, *here.settings, *here.deprecated_caches)
+    ]
+    rows += [(item.variable, item.path) for item in here.ca]
+    rows += [(f"proxy of {item.source}", item.value) for item in here.configured_proxies]
+    rows += [("resolvers", ", ".join(case.resolvers))] if case.resolvers else []
+    rows += [("token", f"present, from {here.token.source or 'the client'}" if here.token.present else "none")]
+    rows += [(f"{name} cache", path) for name, path in here.caches.items()]
+    rows += [(item.name, item.version) for item in here.distributions if item.name.lower().replace("_", "-") in NAMED]
+    return [(plain(name, 80), plain(value, 400)) for name, value in rows if value][:120]
+
+
+def _machine(case: Case) -> list[tuple[str, str]]:
+    rows = []
+    if isinstance(case.environment.platform, Platform):
+        platform = case.environment.platform
+        rows.append(("platform", " ".join(filter(None, (platform.system, platform.release, platform.machine, platform.libc, platform.container)))))
+    if isinstance(case.environment.interpreter, Interpreter):
+        python = case.environment.interpreter
+        rows += [("Python", f"{python.implementation} {python.version}, {python.bits}-bit, {python.executable}"), ("TLS library", python.openssl)]
+    if isinstance(case.packages, Packages) and case.packages.python:
+        rows.append(("loads in", case.packages.python))
+    return rows
+
+
+def _client(case: Case) -> list[tuple[str, str]]:
+    client, listing = case.target.client, case.listing
+    rows = [("client", f"{client.family} {client.version}".strip())] if client else []
+    rows += [("loader", case.target.loader)] if case.target.loader else []
+    return rows + ([("revision", listing.commit)] if isinstance(listing, Listing) and listing.commit else [])
+
+
+def rerun(report: Report) -> str:
+    """The command that made this report."""
+    spec = report.case.target.spec
+    return command("pytest diagnostics" + (f" --diagnose {shlex.quote(spec)}" if spec else ""))
