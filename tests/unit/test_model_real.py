@@ -12,7 +12,7 @@ import pytest
 from tests.unit.test_model import MISFITS, model, roots
 
 if importlib.util.find_spec("transformers") is None or importlib.util.find_spec("torch") is None:
-    pytest.skip("transformers and torch are not installed", allow_module_level=True)
+    pytest.skip("tried in a second environment (.ci/run): transformers and torch are not installed", allow_module_level=True)
 
 SMALL: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "vocab_size": 120}
 GROUPED = {**SMALL, "num_key_value_heads": 2, "head_dim": 8}

@@ -21,13 +21,16 @@ def _as_nobody(ask: Callable[[], Any], tmp_path: Path) -> Any:
         if not stat.S_IMODE(parent.stat().st_mode) & 0o001:
             parent.chmod(parent.stat().st_mode | 0o011)
         parent = parent.parent
+    ask()  # nobody may not be able to read this Python's own library: what is imported late has to be imported by now
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
-        os.setgid(65534)
-        os.setuid(65534)
-        os.write(writer, json.dumps(ask()).encode())
-        os._exit(0)
+        try:
+            os.setgid(65534)
+            os.setuid(65534)
+            os.write(writer, json.dumps(ask()).encode())
+        finally:  # a copy of pytest must not go on
+            os._exit(0)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
         answer = pipe.read()
