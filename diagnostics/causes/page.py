@@ -7,6 +7,7 @@ import re
 
 from diagnostics.case import Cause, Unseen
 from diagnostics.causes import BY_ID, ORDER, SECTION_OF, SECTIONS
+from diagnostics.facts.signatures import look
 
 WHOSE = {
     "you": "a setting or file of your own",
@@ -42,18 +43,21 @@ def all_pages() -> str:
 
 def _page(cause: Cause, heading: str = "#") -> str:
     kind = "warning" if cause.severity == "warning" else "error"
-    lab = f"`pytest diagnostics --diagnose demo:{cause.lab}` where it needs neither certificates nor a namespace; else the lab's world `{cause.lab}`"
-    tried = cause.lab.detail if isinstance(cause.lab, Unseen) else lab
+    tried = cause.lab.detail if isinstance(cause.lab, Unseen) else f"`python -m diagnostics.lab {cause.lab}`"
+    known = look().get(cause.id, {})
+    told = [f"- {label}: {_plain(known[key])}" for label, key in (("What to do", "do"), ("To be sure, look at", "look")) if known.get(key)]
     lines = [
         f"{heading} {cause.id}",
         "",
         _plain(cause.title) + ".",
         "",
+        *([f"In short: {_plain(known['means'])}.", ""] if known.get("means") else []),
         _plain(cause.why),
         "",
         f"- Severity: {kind}",
         f"- Whose: {', '.join(WHOSE[owner] for owner in cause.owner)}",
-        f"- To see it: {tried or 'no lab fault yet'}",
+        *told,
+        f"- To see it: {tried}",
         "",
     ]
     return "\n".join(lines)

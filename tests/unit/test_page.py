@@ -1,0 +1,35 @@
+"""The page of a cause, and the page of all of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from diagnostics.causes import BY_ID, page
+
+CAUSES = Path(__file__).parents[2] / "diagnostics" / "CAUSES.md"
+
+
+def test_the_page_of_all_causes_is_the_catalogue_of_today() -> None:
+    """``python -m diagnostics.causes.page > diagnostics/CAUSES.md`` writes it."""
+    assert CAUSES.read_text(encoding="utf-8") == page.all_pages()
+
+
+@pytest.mark.parametrize("cause", BY_ID)
+def test_every_cause_has_a_page_that_helps(cause: str) -> None:
+    """What it is, why, whose, what to do and how to see it; no place of a template left open."""
+    text = page.page(cause)
+    assert text.startswith(f"# {cause}\n")
+    for part in ("- Severity: ", "- Whose: ", "- What to do: ", "- To see it: "):
+        assert part in text
+    assert not re.search(r"(?<!\$)\{\w+\}", text)
+    assert len(text) > 200
+
+
+def test_an_unknown_id_finds_the_one_that_was_meant() -> None:
+    """And none where nothing is near."""
+    assert page.page("tls-interceptd") == ""
+    assert page.near("tls-interceptd")[0] == "tls-intercepted"
+    assert page.near("xyzzy") == []
