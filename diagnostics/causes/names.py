@@ -8,7 +8,7 @@ import shlex
 from diagnostics.case import Case, Cause, Connection, Fault, Finding, Leg, Platform, Remedy, Resolution, Subject
 from diagnostics.causes import names_answers, names_resolvers
 from diagnostics.causes.claims import again, all_in_one, host_port, of_leg, offline_remedy, on_legs, proxy_that_works, some
-from diagnostics.causes.names_common import reserved, unresolved
+from diagnostics.causes.names_common import looked_up, reserved, unresolved
 
 NO_ROUTE = frozenset({errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
@@ -78,7 +78,7 @@ def _wrong_address(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         resolution = leg.resolution
         assert isinstance(resolution, Resolution)
         facts = {
-            "host": leg.host,
+            "host": looked_up(leg),
             "address": ", ".join(address.ip for address in resolution.addresses),
             "source": _source(resolution),
             "domain": resolution.search_domain,

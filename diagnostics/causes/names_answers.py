@@ -7,7 +7,7 @@ import shlex
 
 from diagnostics.case import Case, Fault, Finding, Leg, Remedy, Resolution
 from diagnostics.causes.claims import all_in_one, first_hop_fine, offline_remedy, proxy_that_works, some
-from diagnostics.causes.names_common import admission, answers_of, rcodes_of, reserved, resolver_faults, unresolved
+from diagnostics.causes.names_common import admission, answers_of, looked_up, rcodes_of, reserved, resolver_faults, unresolved
 from diagnostics.causes.names_resolvers import unheard
 from diagnostics.facts.hosts import known_hosts
 
@@ -24,8 +24,8 @@ def _empty(resolution: Resolution) -> bool:
 
 def no_address(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = [(fault, leg) for fault, leg in resolver_faults(case, faults, _empty) if fault.subject.kind != "proxy"]
-    hosts = some(leg.host for _, leg in pairs)
-    return all_in_one("dns-no-address", pairs, lambda fault, leg: {"host": leg.host, "hosts": hosts, **admission(leg)})
+    hosts = some(looked_up(leg) for _, leg in pairs)
+    return all_in_one("dns-no-address", pairs, lambda fault, leg: {"host": looked_up(leg), "hosts": hosts, **admission(leg)})
 
 
 def no_address_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -45,12 +45,12 @@ def name_unknown(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         if "NXDOMAIN" in rcodes_of(resolution) or reserved(leg) or (not rcodes_of(resolution) and resolution.error in ("EAI_NONAME", "IDNA"))
         if fault.subject.kind != "proxy" and not proxy_that_works(leg)
     ]
-    hosts = some(leg.host for _, leg in pairs)
+    hosts = some(looked_up(leg) for _, leg in pairs)
 
     def facts(fault: Fault, leg: Leg) -> dict[str, str]:
-        near = difflib.get_close_matches(leg.host.lower(), [host for host in known_hosts() if host != leg.host.lower()], 1, 0.8)
+        near = difflib.get_close_matches(looked_up(leg).lower(), [host for host in known_hosts() if host != looked_up(leg).lower()], 1, 0.8)
         return {
-            "host": leg.host,
+            "host": looked_up(leg),
             "hosts": hosts,
             "near": near[0] if near else "",
             "servers": ", ".join(case.resolvers or ()),

@@ -27,6 +27,11 @@ def reserved(leg: Leg) -> bool:
     return leg.host.lower().rstrip(".").rpartition(".")[2] == "invalid"
 
 
+def looked_up(leg: Leg) -> str:
+    """The name that was asked for: through a proxy that is the proxy's."""
+    return leg.resolution.host if isinstance(leg.resolution, Resolution) and leg.resolution.host else leg.host
+
+
 def admission(leg: Leg) -> dict[str, str]:
     """What the resolvers add in words."""
     answers = answers_of(leg.resolution) if isinstance(leg.resolution, Resolution) else []

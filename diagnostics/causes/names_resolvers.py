@@ -6,7 +6,7 @@ import shlex
 
 from diagnostics.case import Case, Fault, Finding, Leg, Platform, Remedy, Resolution, Subject, Unseen
 from diagnostics.causes.claims import all_in_one, offline_remedy, some
-from diagnostics.causes.names_common import answers_of, rcodes_of, reserved, resolver_faults, unresolved
+from diagnostics.causes.names_common import answers_of, looked_up, rcodes_of, reserved, resolver_faults, unresolved
 
 FAILED_RCODES = frozenset({"SERVFAIL", "REFUSED", "FORMERR", "NOTIMP", "NOTAUTH"})
 
@@ -21,7 +21,7 @@ def not_configured(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     ]
     where = "/etc/nsswitch.conf leaves DNS out (hosts: {})" if case.resolvers else "/etc/resolv.conf names no server"
     return all_in_one(
-        "dns-not-configured", pairs, lambda fault, leg: {"host": leg.host, "where": where.format(leg.resolution.sources if leg.resolution else "")}
+        "dns-not-configured", pairs, lambda fault, leg: {"host": looked_up(leg), "where": where.format(leg.resolution.sources if leg.resolution else "")}
     )
 
 
@@ -82,7 +82,7 @@ def server_unreachable(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
                 }[how],
                 "denied": "yes" if any(answer.error == "denied" for answer in resolution.resolvers) else "",
                 "local": "yes" if all(server.startswith("127.") or server == "::1" for server in case.resolvers or ()) else "",
-                "hosts": some(leg.host for _, leg in pairs),
+                "hosts": some(looked_up(leg) for _, leg in pairs),
                 "host": pairs[0][1].host,
             },
         )
@@ -130,7 +130,7 @@ def _unsteady(resolution: Resolution) -> bool:
 
 def server_failure(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = resolver_faults(case, faults, _fails)
-    hosts = some(leg.host for _, leg in pairs)
+    hosts = some(looked_up(leg) for _, leg in pairs)
     return all_in_one("dns-server-failure", pairs, lambda fault, leg: {"hosts": hosts, **_failure_facts(leg)})
 
 
@@ -142,7 +142,7 @@ def _failure_facts(leg: Leg) -> dict[str, str]:
     who = (refusing or silent or list(resolution.resolvers))[0]
     rcode = str(who.rcode) if refusing else ""
     return {
-        "host": leg.host,
+        "host": looked_up(leg),
         "server": who.server,
         "rcode": rcode,
         "says": f"answers {rcode} for" if rcode else "says nothing about" if silent else "answers only now and then about",

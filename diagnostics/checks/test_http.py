@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 WORTH_RESUMING_BYTES = 1 << 20
 API_JOURNEYS = ("hub", "listing", "tree")
+FILE_JOURNEYS = ("small-file", "largest-file")
+DEFAULT_ENDPOINT = "https://huggingface.co"
+OF_A_REPOSITORY = ("GatedRepo", "RevisionNotFound", "EntryNotFound")  # X-Error-Code of a repository that is there (utils/_http.py, hf_raise_for_status)
 PAGES = (".html", ".htm", ".xhtml", ".php", "/")
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".gguf", ".onnx", ".msgpack", ".npz", ".zip", ".gz", ".tar", ".tgz")
 TELLING = (
@@ -135,12 +138,28 @@ def _answers(journeys: tuple[Journey, ...], expect: Expect) -> Iterator[tuple[Le
 
 
 def _optional(journeys: tuple[Journey, ...], leg: Leg) -> bool:
-    """A mirror need not have the tree, nor the list of all models; nor a repository the file that was guessed where there was no listing."""
+    """A mirror need not have the tree, nor the list of all models, nor any API where files come; nor a repository a file that was only guessed."""
     name = next(journey.name for journey in journeys if leg in journey.legs)
-    guessed = name == "small-file" and any(journey.name == "listing" and not _went_well(journey) for journey in journeys)
+    guessed = name in FILE_JOURNEYS and any(journey.name == "listing" and not _went_well(journey) for journey in journeys)
+    files_come = name == "listing" and any(journey.name in FILE_JOURNEYS and _from_repository(journey) for journey in journeys)
     status = leg.response.status if leg.response else 0
-    in_its_own_words = name == "hub" and bool(leg.response and leg.response.content == "json")
-    return status in (404, 405, 501) and (name == "tree" or guessed or in_its_own_words)
+    content = leg.response.content if isinstance(leg.response, Response) else ""
+    in_its_own_words = name == "hub" and (content == "json" or (_at_the_default(leg) and content != "html"))
+    return status in (404, 405, 501) and (name == "tree" or guessed or files_come or in_its_own_words)
+
+
+def _at_the_default(leg: Leg) -> bool:
+    """At the hub's own address no setting of the person's can be at fault."""
+    return leg.url.startswith(DEFAULT_ENDPOINT + "/")
+
+
+def _from_repository(journey: Journey) -> bool:
+    """Whether a repository answered, by the hub's own word: nothing else names a commit, or says what it refuses (hf_hub_download needs no more)."""
+    return any(_named_by_hub(leg.response) for leg in journey.legs if isinstance(leg.response, Response))
+
+
+def _named_by_hub(response: Response) -> bool:
+    return any(header.name == "x-repo-commit" or (header.name == "x-error-code" and header.value in OF_A_REPOSITORY) for header in response.headers)
 
 
 def _went_well(journey: Journey) -> bool:

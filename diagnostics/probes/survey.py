@@ -40,6 +40,7 @@ ON_NETWORK = frozenset({"journeys", "legs", "listing"})
 ON_LISTING = frozenset({"files", "model", "disks", "memory", "limits", "cache_state", "accelerators", "packages", "digests"})
 RECORDS = ("resolvers", "journeys", "listing", "files", "model", "disks", "memory", "limits", "cache_state", "accelerators", "packages", "digests")
 CONFIG, MOST_CONFIG, CONFIG_SECONDS = "config.json", 1 << 20, 8.0
+GUESSED_WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # as transformers names them (utils/__init__.py, SAFE_WEIGHTS_NAME, WEIGHTS_NAME)
 EVERYTHING = ON_NETWORK | ON_LISTING | {"resolvers"}
 Progress = Callable[[str], None]
 DigestMode = Literal["auto", "none", "all"]
@@ -226,6 +227,23 @@ class Survey:
         listed.set()
         if self.wanted & ON_NETWORK:
             self._travel_all(self._file_trips(listing, means), means)
+            self._guess_on(listing, means)
+
+    def _guess_on(self, listing: Listing | Unseen, means: Means) -> None:
+        """Without a listing the weights' name is guessed, the commonest first: they show the host of the bytes, which config.json does not."""
+        if not isinstance(listing, Listing) and self.target.repository_type == "model" and self._served("small-file"):
+            for path in GUESSED_WEIGHTS:
+                self._travel_all([self._file_trip("largest-file", RemoteFile(path=path), "", means)], means)
+                if not self._absent("largest-file"):
+                    return
+
+    def _served(self, name: str) -> bool:
+        return any(leg.response and leg.response.status == 200 for leg in self._journeys[name].legs) if name in self._journeys else False
+
+    def _absent(self, name: str) -> bool:
+        """Whether the repository was found to hold no such file."""
+        legs = self._journeys[name].legs
+        return bool(legs and legs[0].response and legs[0].response.status in (404, 410))
 
     def _file_trips(self, listing: Listing | Unseen, means: Means) -> list[Trip]:
         """One small file and the largest: the largest shows the hosts that serve the bytes."""

@@ -99,6 +99,19 @@ def test_a_mirror_without_the_repository_and_a_web_server_without_a_hub() -> Non
     assert causes(case(journey(page), environment=MIRROR)) == ["endpoint-misconfigured"]
 
 
+def test_a_hub_without_any_api_is_one_where_its_files_come() -> None:
+    """hf_hub_download asks for nothing but files; without one of them the same 404 means that the repository is not there."""
+    no_api = refused(404, Header(name="server", value="nginx"), content="text")
+    commit, gated = Header(name="x-repo-commit", value="1" * 40), Header(name="x-error-code", value="GatedRepo")
+    path = "/org/name/resolve/main/config.json"
+    comes = leg(path=path, method="HEAD", response=response(200, commit, Header(name="etag", value='"1"')), body=NOTHING)
+    closed = dataclasses.replace(refused(401, gated), url=f"https://{HUB}{path}", method="HEAD")
+    unknown = dataclasses.replace(refused(404), url=f"https://{HUB}{path}", method="HEAD")
+    assert causes(case(journey(no_api), journey(comes, name="small-file"))) == []
+    assert causes(case(journey(no_api), journey(closed, name="small-file"))) == ["http-gated"]
+    assert causes(case(journey(no_api), journey(unknown, name="small-file"))) == ["http-repository-missing"]
+
+
 def test_a_gated_refusal_that_names_the_tokens_settings_is_the_tokens_fault() -> None:
     """An account that has not been let in is told so."""
     with_token = Environment(token=Token(present=True, source="HF_TOKEN"))
