@@ -85,10 +85,25 @@ HEADERS = frozenset(
 
 # C0, C1 and DEL; bidirectional and invisible formatting (RFC 8265's "Cf"); surrogates; line and paragraph separators.
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# Tokens by their shape (huggingface.co, GitHub, GitLab, AWS, JSON web tokens: RFC 7519), with whatever stands around them: a log escapes, a file is named so.
 _TOKENS = re.compile(
-    r"\b(?:hf_(?:[A-Za-z0-9]{20,}|(?=[a-z]*[0-9A-Z])[A-Za-z0-9]{8,})|api_org_[A-Za-z0-9]{8,}|gh[pousr]_[A-Za-z0-9]{16,})\b"
+    r"\bhf_(?:[A-Za-z0-9]{20,}|(?=[a-z]*[0-9A-Z])[A-Za-z0-9]{8,})\b|hf_(?:oauth|jwt)_[\w.~+/=-]{8,}|hf_(?=[a-z0-9]*[A-Z])[A-Za-z0-9]{30,}"
+    r"|api_org_[A-Za-z0-9]{8,}|gh[pousr]_[A-Za-z0-9]{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|\bsk-[\w-]{20,}|(?:AKIA|ASIA)[A-Z0-9]{16}"
+    r"|(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"
     r"|(?i:\b(?:bearer|basic|negotiate|ntlm)\s+[A-Za-z0-9._~+/=-]{8,})"
 )
+# Secrets by their name: assignments, header fields, a line of .netrc, curl's options, a URL that was percent-encoded as a whole.
+_NAMED = re.compile(
+    r"(\b(?:HF|HUGGING_?FACE|HUGGINGFACEHUB)\w{0,20}_TOKEN=|[A-Z0-9_]{0,40}(?:PASSWORD|PASSWD|SECRET|SECRET_ACCESS_KEY|API_?KEY)=[\"']?"
+    r"|(?i:(?<![a-z])(?:password|passwd|secret|api_?key|(?:access|refresh|auth|session)_token)[\"']?\s{0,3}[=:]\s{0,3}[\"']?)"
+    r"|(?<![\w?-])(?i:token)=[\"']?(?=[\w.-]{12})|(?i:\blogin\s+\S{1,200}\s+password\s+)|(?<!\S)(?:-u|-U|--user|--proxy-user)[ =](?=[^\s:]{0,200}:))"
+    r"(?:[^\s\"'&,;)]{4,})"
+)
+_FIELDS = re.compile(r"(?i)\b((?:set-)?cookie[\"']?:\s|(?:proxy-)?authorization[\"']?[:=]\s?[\"']?(?:token|digest|aws4-hmac-sha256)\s)[^\r\n]{4,}")
+_SECRET_FRAGMENT = re.compile(r"#(?!(?:sha\d+|md5)=)[^=]{0,100}=")  # a digest is public
+_ENCODED = re.compile(r"(?i)(%3A%2F%2F)[^\s/\"'<>]{1,300}?%40")
+_BETWEEN_URLS = re.compile(r"(?<=[,;|=()\[\]{}])(?=[A-Za-z][A-Za-z0-9+.-]{0,20}://)")
+_QUOTE_IN_PASSWORD = re.compile(r"(://)[^\s/?#@:]{0,100}:[^\s/@]{0,100}[\"'<>][^\s/@]{0,100}@")
 _WORD = re.compile(r"[^\s\"'<>]+")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}://")
 _HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.%]*\]|[^\s/?#@:\\]*)(?::[0-9]{0,5})?")
@@ -143,7 +158,8 @@ def _behind_a_torn_password(authority: str, later: str) -> str:
     is_port = bool(_HOST_AND_PORT.fullmatch(authority))
     if is_port and "@" not in path:
         return HIDDEN if not later.startswith("/") else authority + path
-    if is_port and not re.search(r"[.:]", behind.partition("/")[0]):
+    is_scope = "." in authority or not re.search("[^/]@", path)
+    if is_port and is_scope and not re.search(r"[.:]", behind.partition("/")[0]):
         return authority + path
     host = re.split(r"[/?#]", behind, maxsplit=1)[0]
     return f"{HIDDEN}@{host}" if _HOST_AND_PORT.fullmatch(host) and "?" not in later else HIDDEN
@@ -151,22 +167,30 @@ def _behind_a_torn_password(authority: str, later: str) -> str:
 
 def _without_credentials(text: str) -> str:
     """Free text with ``user:password@`` and the queries of URLs hidden. Linear in the text's length: it may be anybody's."""
-    return _WORD.sub(_hide_userinfo, text)
+    text = _QUOTE_IN_PASSWORD.sub(rf"\1{HIDDEN}@", text)
+    return _WORD.sub(lambda match: "".join(_hide_userinfo(word) for word in _BETWEEN_URLS.split(match[0])), text)
 
 
-def _hide_userinfo(match: re.Match[str]) -> str:
-    word = match[0]
-    if "@" not in word and "?" not in word:
+def _hide_userinfo(word: str) -> str:
+    if not any(char in word for char in "@?#"):
         return word
     if scheme := _SCHEME.search(word):
-        return word[: scheme.start()] + url(word[scheme.start() :])
+        return word[: scheme.start()] + url(word[scheme.start() :]) if "@" in word or "?" in word or _SECRET_FRAGMENT.search(word) else word
+    if re.match(r"[^?]{0,400}/[^?]{0,400}\?[^=]{1,80}=", word):  # the query of an address without its host, as urllib3 words it
+        return f"{word.partition('?')[0]}?{HIDDEN}"
     userinfo, at, host = word.rpartition("@")
     return f"{HIDDEN}@{host}" if at and ":" in userinfo and re.match(r"[\w\[.-]", host) else word
 
 
+def _without_tokens(text: str) -> str:
+    """Text without what looks like a secret, or is named as one."""
+    text = _FIELDS.sub(rf"\1{HIDDEN}", _TOKENS.sub(HIDDEN, text))
+    return _ENCODED.sub(rf"\1{HIDDEN}%40", _NAMED.sub(rf"\1{HIDDEN}", text))
+
+
 def path(value: str | os.PathLike[str], limit: int = 1000) -> str:
     """A path with the home folder as ``~``."""
-    text, home = _TOKENS.sub(HIDDEN, os.fspath(value)), os.path.expanduser("~")
+    text, home = _without_tokens(os.fspath(value)), os.path.expanduser("~")
     if "://" in text:
         return url(text)  # an address where a path is meant
     if home not in ("/", "~", "") and (text == home or text.startswith(home.rstrip("/\\") + os.sep)):
@@ -209,7 +233,7 @@ class Secrets:
         cut = len(value) > most
         for needle in self._needles:
             text = text.replace(needle, HIDDEN)
-        text = _without_credentials(_TOKENS.sub(HIDDEN, text))
+        text = _without_credentials(_without_tokens(text))
         if cut:
             # A secret that the cut went through is no longer recognised: leave out as much as one may be long.
             longest = max((len(needle) for needle in self._needles), default=0)
