@@ -609,6 +609,8 @@ def _redirected_where(leg: Leg, location: str) -> str:
     if not location:
         return f"{leg.host} redirects without saying where ({leg.response.status if leg.response else ''} without Location)"
     scheme = location.partition(":")[0].lower()
+    if hosts.is_instance_metadata(location.partition("://")[2].partition("/")[0].partition(":")[0]):
+        return f"{leg.host} redirects to a metadata service of the cloud, where no model lies: nobody asked there"
     if "://" in location and scheme not in ("http", "https"):
         return f"{leg.host} redirects to a place that no client goes to ({scheme}://…)"
     return f"The redirects of {leg.host} do not end"

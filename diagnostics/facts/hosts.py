@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+import ipaddress
 import re
+import socket
 import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+# 2026-11: link-local addresses are those of AWS, Azure, GCP, OpenStack; these are the others' (docs of Alibaba Cloud, AWS over IPv6, Oracle, Azure's wire server).
+_METADATA_ADDRESSES = frozenset({"100.100.100.200", "fd00:ec2::254", "192.0.0.192", "168.63.129.16"})
+_METADATA_NAMES = frozenset({"metadata.google.internal", "metadata.goog", "metadata", "instance-data"})
 MOST_CHARACTERS = 500  # of a text that is compared
 
 
@@ -50,6 +55,20 @@ def moved_to(url: str) -> dict[str, str] | None:
     """Where the files of an address that was given up are now: ``why`` to read and ``run`` to paste. None for any other address."""
     bare = url.partition("://")[2].lower()
     return next((row for row in _table()["moved"] if bare.startswith(row["prefix"])), None)
+
+
+def is_instance_metadata(address: str) -> bool:
+    """Whether a cloud's metadata service answers there, with credentials of this machine's role. No model lies there; what a server points there is an attack."""
+    if address.lower().rstrip(".") in _METADATA_NAMES:
+        return True
+    if not address:
+        return False
+    try:  # inet_aton takes 0xa9fea9fe, 2852039166 and 169.254.43518 too
+        ip = ipaddress.ip_address(address if ":" in address else socket.inet_aton(address))
+    except (ValueError, OSError):
+        return False
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return (mapped or ip).is_link_local or str(mapped or ip) in _METADATA_ADDRESSES
 
 
 def known_hosts() -> tuple[str, ...]:

@@ -34,6 +34,7 @@ from diagnostics.case import (
     Unseen,
 )
 from diagnostics.environment.proxies import setting as proxy_setting
+from diagnostics.facts.hosts import is_instance_metadata
 from diagnostics.probes import certificates, connection, proxy, tls
 from diagnostics.probes import http as http_probe
 from diagnostics.probes.budget import Deadline, Together, together
@@ -290,10 +291,11 @@ def _with_fetched_issuer(chain: tuple[Certificate, ...], arrival: Arrival, means
 
 def _fetch_certificate(address: str, means: Means) -> str:
     """The certificate at an AIA address as PEM; "" where there is none. Plain http by specification."""
-    if not address.startswith("http://"):
+    if not address.startswith("http://") or is_instance_metadata(host_of(address)):
         return ""
     arrived = go(
-        Stop(url=address, sample=http_probe.Sample(most_bytes=65536, seconds=FETCH_SECONDS, keep=True), with_token=False), _hurried(means, FETCH_SECONDS)
+        Stop(url=address, sample=http_probe.Sample(most_bytes=65536, seconds=FETCH_SECONDS, keep=True), with_token=False, pointed_to=True),
+        _hurried(means, FETCH_SECONDS),
     )
     data = arrived.content
     if not (arrived.leg.response and arrived.leg.response.status == 200 and data):
@@ -301,6 +303,14 @@ def _fetch_certificate(address: str, means: Means) -> str:
     if data.startswith(b"-----BEGIN CERTIFICATE-----"):
         return data.decode("ascii", "replace")
     return "-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(data).decode() + "-----END CERTIFICATE-----\n"
+
+
+def host_of(address: str) -> str:
+    """ "" for what is no URL."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
 
 
 def date_of(sock: ssl.SSLSocket, host: str, means: Means) -> tuple[str, float | None]:

@@ -11,6 +11,7 @@ from typing import Literal
 from urllib.parse import urljoin, urlsplit
 
 from diagnostics.case import NOT_ASKED, Body, Journey, Leg, Published, Response, Unseen
+from diagnostics.facts.hosts import is_instance_metadata
 from diagnostics.probes import counterfactual
 from diagnostics.probes import http as http_probe
 from diagnostics.probes.leg import REDIRECTS, Arrival, Means, Stop, go, port_of
@@ -68,7 +69,9 @@ def _stops(trip: Trip, means: Means, arrivals: list[Arrival]) -> Iterator[Stop]:
                 return
             seen.add((last.leg.method, following))
             same = _origin(following) == _origin(url)
-            yield Stop(url=following, method="HEAD", headers=trip.headers) if last.leg.method == "HEAD" and same else get(url=following)
+            method, sample = ("HEAD", None) if last.leg.method == "HEAD" and same else ("GET", trip.sample)
+            in_the_clear = urlsplit(url).scheme == "https" and urlsplit(following).scheme == "http"
+            yield Stop(url=following, method=method, sample=sample, headers=trip.headers, with_token=not in_the_clear, pointed_to=True)
         elif last.leg.method == "HEAD" and response.status < 300:
             yield get(url=url)
         else:
@@ -96,6 +99,8 @@ def _http(url: str) -> bool:
     """Whether a redirect's target can be asked at all; a host with other characters than a name or an address is nobody's."""
     try:
         parts = urlsplit(url)
+        if is_instance_metadata(parts.hostname or ""):  # credentials of this machine's role would come back
+            return False
         return parts.scheme in ("http", "https") and bool(re.fullmatch(r"[\w.:%-]{1,253}", parts.hostname or "")) and port_of(parts) > 0
     except ValueError:
         return False

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import errno
 import http.client
 import socket
 import threading
@@ -14,8 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
-from diagnostics.case import NOT_ASKED, NOT_REACHED, ClientUse, Connection, Environment, Handshake, Leg, Resolution, Response, Route, Tunnel, Unseen
+from diagnostics.case import NOT_ASKED, NOT_REACHED, Attempt, ClientUse, Connection, Environment, Handshake, Leg, Resolution, Response, Route, Tunnel, Unseen
 from diagnostics.facts.clients import ClientFacts
+from diagnostics.facts.hosts import is_instance_metadata
 from diagnostics.facts.routes import authority
 from diagnostics.probes import connection, dns, proxy, tls
 from diagnostics.probes import http as http_probe
@@ -39,7 +41,7 @@ class Means:
     store: tls.Store  # that this client uses
     other_stores: tuple[tls.Store, ...]
     servers: tuple[str, ...]  # configured resolvers
-    endpoint_host: str = ""  # the only host the token is for
+    endpoint: SplitResult = field(default_factory=lambda: urlsplit(""))  # the only place the token is for
     deadline: Deadline
     sockets: OpenSockets = field(default_factory=OpenSockets)
     verdicts: proxy.Verdicts = field(default_factory=proxy.Verdicts)
@@ -57,12 +59,22 @@ class Means:
                 self._names[host] = dns.resolve(host, port, self.deadline, self.servers)
             return self._names[host]
 
-    def authorization(self, host: str, wanted: bool = True) -> str:
-        """What this client would send to ``host``: the token to the hub; a netrc entry where the client reads it, which then wins."""
-        if self.facts.netrc and host in self.secrets.netrc:
+    @property
+    def endpoint_host(self) -> str:
+        return self.endpoint.hostname or ""
+
+    def authorization(self, parts: SplitResult, wanted: bool = True) -> str:
+        """What this client would send there: the token to the hub; a netrc entry where the client reads it, which then wins. Nothing that is not ``wanted``."""
+        host = parts.hostname or ""
+        if wanted and self.facts.netrc and host in self.secrets.netrc:
             return "Basic " + base64.b64encode(self.secrets.netrc[host].encode("utf-8", "surrogateescape")).decode()
-        token = self.secrets.token if wanted and host == self.endpoint_host else ""
+        token = self.secrets.token if wanted and self._is_endpoint(parts) else ""
         return f"Bearer {token}" if token and token.isascii() and token.isprintable() else ""
+
+    def _is_endpoint(self, parts: SplitResult) -> bool:
+        """The same scheme, host and port, or TLS in place of plain http: never another service on that host, never in the clear where it was not (requests, should_strip_auth)."""
+        ours, there = (self.endpoint.scheme, self.endpoint.hostname, port_of(self.endpoint)), (parts.scheme, parts.hostname, port_of(parts))
+        return ours == there or (ours[::2] == ("http", 80) and there == ("https", ours[1], 443))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +85,8 @@ class Stop:
     method: str = "GET"
     sample: http_probe.Sample | None = None
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    with_token: bool = True
+    with_token: bool = True  # and what ~/.netrc holds for the host
+    pointed_to: bool = False  # by a server: a redirect's target, a certificate's AIA
     through: Route | None = None  # another route than the client's own (a counterfactual)
 
 
@@ -103,7 +116,7 @@ def go(stop: Stop, means: Means, publish: Publish = lambda leg: None) -> Arrival
         port=port,
         method=stop.method,
         route=route,
-        token_sent=bool(means.authorization(host, stop.with_token)),
+        token_sent=bool(means.authorization(parts, stop.with_token)),
         tunnel=NOT_REACHED if _needs_step_at_proxy(route, parts.scheme) else NOT_ASKED,
         handshake=NOT_REACHED if parts.scheme == "https" else NOT_ASKED,
         body=NOT_REACHED if stop.sample else NOT_ASKED,
@@ -197,6 +210,10 @@ class _Walk:
         host, port = self._next_hop
         self._waiting("connection", f"a connection to {host}:{port}")
         assert isinstance(self.leg.resolution, Resolution)
+        if self.stop.pointed_to and self.leg.route.kind == "direct" and any(is_instance_metadata(address.ip) for address in self.leg.resolution.addresses):
+            refused = (Attempt(address=address, outcome="error", errno=errno.EACCES) for address in self.leg.resolution.addresses)
+            self._note(connection=Connection(port=port, attempts=tuple(refused)))
+            return False
         made, self.sock = connection.connect(self.leg.resolution.addresses, port, self.means.deadline, self.means.sockets, self.means.silent)
         self._note(connection=made)
         return self.sock is not None
@@ -286,7 +303,7 @@ class _Walk:
         authority = name if leg.port == default else f"{name}:{leg.port}"
         headers = list(self.stop.headers)
         login = proxy.authorization(self.stop.url) if parts.username else ""
-        if authorization := login or self.means.authorization(leg.host, self.stop.with_token):
+        if authorization := login or self.means.authorization(parts, self.stop.with_token):
             headers.append(("Authorization", authorization))
         if self._proxy_login:
             headers.append(("Proxy-Authorization", self._proxy_login))

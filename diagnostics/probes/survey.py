@@ -212,7 +212,7 @@ class Survey:
             store=client_store(facts, self.environment),
             other_stores=other_stores(facts, self.environment),
             servers=dns.configured_resolvers(),
-            endpoint_host=urlsplit(self._endpoint).hostname or "",
+            endpoint=urlsplit(self._endpoint),
             deadline=deadline,
         )
 

@@ -6,18 +6,23 @@ import contextlib
 import gzip
 import hashlib
 import http.client
+import http.server
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from diagnostics.case import Address, Body
+from diagnostics.case import Address, Body, ClientUse, Connection, Environment, Resolution
+from diagnostics.facts import clients
 from diagnostics.lab import tcp
-from diagnostics.probes import connection, dns
+from diagnostics.probes import connection, dns, journey, tls
 from diagnostics.probes import http as http_probe
 from diagnostics.probes.budget import Deadline, OpenSockets
+from diagnostics.probes.leg import Means, Stop, go
 from diagnostics.probes.survey import MOST_URLS, _chosen
 from diagnostics.redact import Secrets
 
@@ -128,3 +133,84 @@ def test_nobody_waits_twice_for_an_address_that_does_not_answer() -> None:
     assert [attempt.outcome for attempt in first.attempts] == ["timed_out", "connected"]
     assert first.attempts[0] == second.attempts[0]
     assert seconds < 0.5
+
+
+def asked(handle: Callable[[str, str], bytes], url: str, **changes: object) -> list[tuple[str, str]]:
+    """(Host, Authorization) of each request that a journey to ``url`` leads to; ``handle`` answers host and path, {port} is the server's."""
+    seen: list[tuple[str, str]] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append((self.headers["Host"].partition(":")[0], self.headers.get("Authorization", "")))
+            self.wfile.write(handle(self.headers["Host"].partition(":")[0], self.path).replace(b"{port}", b"%d" % server.server_port))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        made = {name: urlsplit(value.format(port=server.server_port)) if isinstance(value, str) else value for name, value in changes.items()}
+        means = means_with(**made)
+        journey.travel(
+            journey.Trip(name="t", purpose="content", url=url.format(port=server.server_port), sample=http_probe.Sample(most_bytes=100)), means, lambda _: None
+        )
+        server.shutdown()
+    return seen
+
+
+def means_with(**changes: object) -> Means:
+    known = {
+        "client": ClientUse(family="requests"),
+        "facts": clients.facts("requests"),
+        "environment": Environment(),
+        "secrets": Secrets(token="hf_token", netrc={"localhost": "me:pw"}),
+        "store": tls.Store(name="none", cafile="", capath=""),
+        "other_stores": (),
+        "servers": (),
+        "deadline": Deadline(5.0),
+    }
+    return Means(**{**known, **changes})  # type: ignore[arg-type]
+
+
+def moved(location: str) -> Callable[[str, str], bytes]:
+    return lambda _host, path: (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+        if path == "/there"
+        else f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode()
+    )
+
+
+def test_the_token_goes_to_the_hub_alone() -> None:
+    """Its twins are another port and another scheme of the same host: another service, or everybody on the way."""
+    hub = "http://127.0.0.1:{port}"
+    assert asked(moved("/there"), f"{hub}/x", endpoint=hub) == [("127.0.0.1", "Bearer hf_token")] * 2
+    assert asked(moved("/there"), f"{hub}/x", endpoint="http://127.0.0.1:9") == [("127.0.0.1", "")] * 2
+    assert asked(moved("/there"), f"{hub}/x", endpoint="https://127.0.0.1") == [("127.0.0.1", "")] * 2
+    assert [login for _, login in asked(moved("http://localhost:{port}/there"), f"{hub}/x", endpoint=hub)] == ["Bearer hf_token", "Basic bWU6cHc="]
+
+
+def test_a_question_without_credentials_takes_none_from_netrc_either() -> None:
+    """Plain http to a host whose https failed, say: whoever cut that listens."""
+    means = means_with()
+    assert means.authorization(urlsplit("http://localhost/"))
+    assert not means.authorization(urlsplit("http://localhost/"), wanted=False)
+
+
+@pytest.mark.parametrize(
+    "place", ["169.254.169.254", "2852039166", "0xa9fea9fe", "[::ffff:169.254.169.254]", "[fe80::1]", "metadata.google.internal", "100.100.100.200"]
+)
+def test_no_redirect_leads_to_a_metadata_service(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What answers there are credentials of the machine's role, and the first of it would stand in the report; a redirect elsewhere is followed."""
+    went: list[str] = []
+    monkeypatch.setattr(connection, "connect", lambda addresses, *rest, _real=connection.connect: (went.append(addresses[0].ip), _real(addresses, *rest))[1])
+    assert len(asked(moved(f"http://{place}/latest/meta-data/"), "http://127.0.0.1:{port}/x")) == 1
+    assert went == ["127.0.0.1"]
+
+
+def test_a_name_that_resolves_to_a_metadata_service_is_not_asked_where_a_server_named_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DNS belongs to whoever owns the name."""
+    bad = Address(family="ipv4", ip="169.254.169.254")
+    monkeypatch.setattr(Means, "resolve", lambda _self, host, _port: Resolution(host=host, addresses=(bad,)))
+    monkeypatch.setattr(connection, "connect", lambda *_: pytest.fail("it was asked"))
+    arrived = go(Stop(url="http://evil.test/latest", pointed_to=True), means_with())
+    assert isinstance(arrived.leg.connection, Connection) and not arrived.leg.connection.address
