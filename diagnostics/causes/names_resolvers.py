@@ -83,7 +83,7 @@ def server_unreachable(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
                 "denied": "yes" if any(answer.error == "denied" for answer in resolution.resolvers) else "",
                 "local": "yes" if all(server.startswith("127.") or server == "::1" for server in case.resolvers or ()) else "",
                 "hosts": some(looked_up(leg) for _, leg in pairs),
-                "host": pairs[0][1].host,
+                "host": looked_up(pairs[0][1]),
             },
         )
     ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 from typing import Any
+from urllib.parse import urlsplit
 
 from diagnostics.case import Case, Cause, ClientUse, Fault, Finding, Leg, Problem, Remedy, Severity, Unseen
 from diagnostics.causes import settings_ca, settings_proxy, settings_target
@@ -16,6 +17,7 @@ from diagnostics.facts.clients import title
 from diagnostics.facts.hosts import is_known_public
 
 PUBLIC_HUB = "https://huggingface.co"
+FOLLOWED_NOWHERE = "the client does not follow that move when it asks for a file's headers"  # utils/_http.py, hub 1.x and 2.x; file_download.py, 0.x
 API_JOURNEYS = frozenset({"listing", "hub"})
 
 
@@ -80,6 +82,10 @@ def _endpoint(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         for fault, leg in on_legs(case, faults, step, "status", "page", "not-json", "redirect", "html")
         if _not_a_hub(case, fault, leg)
     ]
+    moved = [fault for fault, leg in on_legs(case, faults, "response", "metadata") if _moved_to_https(leg)]
+    if not members and not answers and moved:
+        known = {"name": endpoint.name, "value": endpoint.value, "stands": f"is set to “{endpoint.value}”, which moves to https", "detail": FOLLOWED_NOWHERE}
+        return [finding_of("endpoint-misconfigured", moved, known)]
     if not members and not answers:
         return []
     # What is no hub is none to the files' requests either.
@@ -92,6 +98,12 @@ def _endpoint(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         "detail": endpoint.problem.detail if isinstance(endpoint.problem, Problem) else "what answers there is no hub",
     }
     return [finding_of("endpoint-misconfigured", members, known)]
+
+
+def _moved_to_https(leg: Leg) -> bool:
+    """The same address in https: for a file's HEAD the client stays with the scheme, host and port it began with, so it takes the redirect for the file."""
+    here, there = urlsplit(leg.url), urlsplit(leg.response.location if leg.response else "")
+    return (here.scheme, there.scheme) == ("http", "https") and here.hostname == there.hostname
 
 
 def _not_a_hub(case: Case, fault: Fault, leg: Leg) -> bool:
@@ -117,6 +129,9 @@ def _has_path(case: Case) -> bool:
 def _endpoint_remedies(finding: Finding, case: Case) -> list[Remedy]:
     value = finding.facts["value"].strip().strip("\"'")
     suggestion = _base_of(value)
+    if finding.facts["detail"] == FOLLOWED_NOWHERE:
+        whole = "https://" + value.partition("://")[2]
+        return [Remedy(do="Write https:// in it.", run=set_variable(case, "HF_ENDPOINT", whole), check=again(case))]
     without = Remedy(do=f"Take it away: the client then uses {PUBLIC_HUB}.", run=unset(case, "HF_ENDPOINT"), check=again(case))
     if not suggestion:
         return [without]

@@ -89,7 +89,8 @@ def test_files_come_with_their_metadata(journeys: tuple[Journey, ...], expect: E
             subject = destination(leg)
             names = {header.name for header in response.headers}
             missing = [name for name, there in _needed(names, response).items() if not there]
-            page = "html" in next((header.value for header in response.headers if header.name == "content-type"), "")
+            type_ = next((header.value for header in response.headers if header.name == "content-type"), "")
+            page = "html" in type_ and response.status < 300  # of a redirect it is the page that nobody sees
             expect.that(
                 not missing,
                 "page-head" if page else "metadata",
@@ -139,13 +140,18 @@ def _answers(journeys: tuple[Journey, ...], expect: Expect) -> Iterator[tuple[Le
 
 def _optional(journeys: tuple[Journey, ...], leg: Leg) -> bool:
     """A mirror need not have the tree, nor the list of all models, nor any API where files come; nor a repository a file that was only guessed."""
+    response = leg.response
+    if not isinstance(response, Response) or response.status not in (404, 405, 501):
+        return False
     name = next(journey.name for journey in journeys if leg in journey.legs)
-    guessed = name in FILE_JOURNEYS and any(journey.name == "listing" and not _went_well(journey) for journey in journeys)
-    files_come = name == "listing" and any(journey.name in FILE_JOURNEYS and _from_repository(journey) for journey in journeys)
-    status = leg.response.status if leg.response else 0
-    content = leg.response.content if isinstance(leg.response, Response) else ""
-    in_its_own_words = name == "hub" and (content == "json" or (_at_the_default(leg) and content != "html"))
-    return status in (404, 405, 501) and (name == "tree" or guessed or files_come or in_its_own_words)
+    code = next((header.value for header in response.headers if header.name == "x-error-code"), "")
+    if name in FILE_JOURNEYS:
+        return code not in ("RepoNotFound", "RevisionNotFound") and any(journey.name == "listing" and not _went_well(journey) for journey in journeys)
+    if name == "listing":
+        return not code and any(journey.name in FILE_JOURNEYS and _from_repository(journey) for journey in journeys)
+    if name == "hub":
+        return response.content == "json" or (_at_the_default(leg) and response.content != "html")
+    return name == "tree"
 
 
 def _at_the_default(leg: Leg) -> bool:
@@ -154,11 +160,14 @@ def _at_the_default(leg: Leg) -> bool:
 
 
 def _from_repository(journey: Journey) -> bool:
-    """Whether a repository answered, by the hub's own word: nothing else names a commit, or says what it refuses (hf_hub_download needs no more)."""
-    return any(_named_by_hub(leg.response) for leg in journey.legs if isinstance(leg.response, Response))
+    """Whether a repository answered: by the hub's own word (hf_hub_download needs no more), or with a file."""
+    last = journey.legs[-1] if journey.legs else None
+    came = bool(last and _went_well(journey) and isinstance(last.body, Body) and last.body.content in ("json", "binary"))
+    return came or any(_named_by_hub(leg.response) for leg in journey.legs if isinstance(leg.response, Response))
 
 
 def _named_by_hub(response: Response) -> bool:
+    """Nothing but a hub names a commit, or says what of a repository it refuses."""
     return any(header.name == "x-repo-commit" or (header.name == "x-error-code" and header.value in OF_A_REPOSITORY) for header in response.headers)
 
 

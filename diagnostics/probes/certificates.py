@@ -102,7 +102,9 @@ def _iso(text: str | None) -> str:
 
 @functools.lru_cache(maxsize=16)  # one survey's worth: a store does not change within it
 def authorities(cafile: str, capath: str) -> tuple[str, ...]:
-    """The subject of every root in a store's file."""
+    """The subject of every root in a store's file; none where there is no store at all (a container without ca-certificates)."""
+    if not cafile and not capath:
+        return ()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(cafile or None, capath or None)

@@ -112,6 +112,31 @@ def test_a_hub_without_any_api_is_one_where_its_files_come() -> None:
     assert causes(case(journey(no_api), journey(unknown, name="small-file"))) == ["http-repository-missing"]
 
 
+def test_a_revision_that_a_hub_does_not_know_is_not_excused_by_the_file_that_is_not_there_either() -> None:
+    """The listing and the guessed file say the same: neither is only an API that is not there."""
+    no_revision = refused(404, Header(name="x-error-code", value="RevisionNotFound"))
+    file = dataclasses.replace(no_revision, url=f"https://{HUB}/org/name/resolve/v9/config.json", method="HEAD")
+    assert causes(case(journey(no_revision), journey(file, name="small-file"))) == ["http-revision-missing"]
+    assert causes(case(journey(refused(404, content="text")), journey(file, name="small-file"))) == ["http-revision-missing"]
+
+
+def test_an_endpoint_by_plain_http_that_moves_to_https_is_the_variables_fault() -> None:
+    """A redirect to another host without the hub's fields is a mirror that lost them."""
+    endpoint = Environment(endpoint=Variable(name="HF_ENDPOINT", value="http://mirror.example"))
+    path = "/org/name/resolve/main/config.json"
+    page = Header(name="content-type", value="text/html")
+
+    def moved(location: str) -> Leg:
+        whole = leg("mirror.example", path=path, method="HEAD", response=response(301, page, location=location), body=NOTHING)
+        return dataclasses.replace(whole, url=f"http://mirror.example{path}")
+
+    def found(location: str) -> list[str]:
+        return causes(case(journey(moved(location), leg("mirror.example", path=path), name="small-file"), environment=endpoint))
+
+    assert found(f"https://mirror.example{path}") == ["endpoint-misconfigured"]
+    assert found(f"https://other.example{path}") == ["http-metadata-missing"]
+
+
 def test_a_gated_refusal_that_names_the_tokens_settings_is_the_tokens_fault() -> None:
     """An account that has not been let in is told so."""
     with_token = Environment(token=Token(present=True, source="HF_TOKEN"))

@@ -19,7 +19,7 @@ import pytest
 from diagnostics.case import Address, Body, ClientUse, Connection, Environment, Resolution
 from diagnostics.facts import clients
 from diagnostics.lab import tcp
-from diagnostics.probes import connection, dns, journey, tls
+from diagnostics.probes import certificates, connection, dns, journey, tls
 from diagnostics.probes import http as http_probe
 from diagnostics.probes.budget import Deadline, OpenSockets
 from diagnostics.probes.leg import Means, Stop, go
@@ -214,3 +214,8 @@ def test_a_name_that_resolves_to_a_metadata_service_is_not_asked_where_a_server_
     monkeypatch.setattr(connection, "connect", lambda *_: pytest.fail("it was asked"))
     arrived = go(Stop(url="http://evil.test/latest", pointed_to=True), means_with())
     assert isinstance(arrived.leg.connection, Connection) and not arrived.leg.connection.address
+
+
+def test_a_machine_without_any_store_has_no_authorities() -> None:
+    """A slim container without ca-certificates: nothing to read is no error."""
+    assert certificates.authorities("", "") == ()
