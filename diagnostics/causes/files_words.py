@@ -54,9 +54,10 @@ def hub_command(case: Case) -> str:
 
 
 def download(case: Case, paths: Iterable[str] = (), *options: str) -> str:
-    """The command that fetches the target's repository, or just these files of it."""
+    """The command that fetches the target's repository, or just these files of it; past a switch that keeps the client off the network."""
     target = case.target
-    words = [hub_command(case), "download", target.name, *list(paths)[:MOST_NAMED]]
+    switches = [word for variable in case.environment.offline if variable.truthy for word in ("-u", variable.name)]
+    words = [*(["env", *switches] if switches else []), hub_command(case), "download", target.name, *list(paths)[:MOST_NAMED]]
     words += ["--revision", target.revision] if target.revision != "main" else []
     words += ["--repo-type", target.repository_type] if target.repository_type != "model" else []
     return shlex.join([*words, *options])

@@ -79,7 +79,7 @@ def _judge_cache(files: Files, target: Target, variable: Variable | None, expect
     if variable is None and files.readable:
         expect.that(True, "not-cached", subject, step="files")
         return
-    gone = [seen.path for seen in files.absent]
+    gone = [seen.path for seen in files.absent if seen.path not in broken_links(files)]
     seen = [
         fact(
             Subject(kind="folder", name=files.path),
@@ -95,6 +95,11 @@ def _judge_cache(files: Files, target: Target, variable: Variable | None, expect
         expect.that(False, "file-unreadable", folder, fact(folder, "reading", unreadable.defects[0].detail), step="files")
     else:
         expect.that(not gone, "not-cached", subject, *seen, step="files")
+
+
+def broken_links(files: Files) -> frozenset[str]:
+    """Links whose blob is gone. They were fetched: what is wrong is the link, and staying off the network is no reason for it."""
+    return frozenset(seen.path for seen in (*files.files, *files.absent) if any(defect.code == "cache-link-broken" for defect in seen.defects))
 
 
 def _subject(files: Files, seen: FileSeen) -> Subject:

@@ -19,8 +19,12 @@ from tests.unit.files_made import COMMIT, cached, codes, faults_of, hub_target, 
 OFFLINE = (Variable(name="HF_HUB_OFFLINE", value="1", truthy=True),)
 
 
+def target_of_hub_2() -> Target:
+    return dataclasses.replace(hub_target(), client=ClientUse(family="huggingface_hub-2", version="2.4.0"))
+
+
 def offline_roots(hub: Path) -> list[str]:
-    target = dataclasses.replace(hub_target(), client=ClientUse(family="huggingface_hub-2", version="2.4.0"))
+    target = target_of_hub_2()
     environment = Environment(caches={"hub": str(hub)}, offline=OFFLINE)
     files = see_files(target, environment, ABSENT)
     faults = [*faults_of(checks.test_everything_asked_for_is_here, files=files, target=target, environment=environment)]
@@ -106,7 +110,11 @@ def test_a_broken_link_is_an_error_only_offline(tmp_path: Path) -> None:
     assert codes(files)["model.safetensors"] == "cache-link-broken"
     faults = faults_of(checks.test_files_are_what_their_names_say, files=files, target=hub_target(), environment=Environment())
     assert [(fault.code, fault.severity) for fault in faults] == [("cache-link-broken", "warning")]
-    assert "cache-link-broken" in offline_roots(tmp_path)
+    assert offline_roots(tmp_path) == ["cache-link-broken"]
+    environment = Environment(caches={"hub": str(tmp_path)}, offline=OFFLINE)
+    found = diagnose(Case(target=target_of_hub_2(), environment=environment, files=files))
+    assert [item.cause for item in found] == ["cache-link-broken"]
+    assert found[0].remedies[0].run == "env -u HF_HUB_OFFLINE hf download org/tiny model.safetensors --force-download"
 
 
 def test_a_damaged_blob_is_an_error_online_too(tmp_path: Path) -> None:
