@@ -8,6 +8,7 @@ from __future__ import annotations
 from diagnostics import redact
 from diagnostics.case import Evidence, Explanation, Subject
 from diagnostics.clues.failures import Failure, find_failures
+from diagnostics.clues.features import from_a_loader
 from diagnostics.clues.lines import read_lines
 from diagnostics.clues.matching import DECIDES, Hit, hits_of
 from diagnostics.clues.objects import failure_of
@@ -19,8 +20,8 @@ __all__ = ["explain", "failures_in"]
 
 MOST = 8  # explanations of one text
 LEAST = 0.02
+TRACEBACK = 0.8  # what ended a program with a traceback, against a line of its log, in steps of ten ranks
 UNKNOWN = 0.25  # of an error that no signature knows
-_LOADERS = tuple(f"/{name}/" for name in ("transformers", "torch", "safetensors", "huggingface_hub", "diffusers", "sentence_transformers", "peft", "accelerate", "tokenizers", "llama_cpp", "vllm", "onnxruntime", "datasets", "timm", "optimum", "bitsandbytes"))  # fmt: skip
 _CLEAN = redact.Secrets()
 
 
@@ -45,7 +46,7 @@ def explanations(failures: list[Failure]) -> list[Explanation]:
     judged = _judged(failures)
     if not judged:
         return _unknown(failures)
-    ranked = sorted(enumerate(judged), key=lambda item: _weight(item[0], item[1][1][0], len(judged)), reverse=True)
+    ranked = sorted(enumerate(judged), key=lambda item: _weight(item[0], item[1][1][0], len(judged), framed=bool(item[1][0].frames)), reverse=True)
     found: dict[str, Explanation] = {}
     for place, (_, (failure, hits)) in enumerate(ranked[:4]):
         share = 1.0 if place == 0 else 0.15
@@ -57,7 +58,7 @@ def explanations(failures: list[Failure]) -> list[Explanation]:
 
 def _unknown(failures: list[Failure]) -> list[Explanation]:
     """An error that no signature knows is said to be one, where a loader or client raised it: it is no healthy log, and not our reader's own code."""
-    failure = next((failure for failure in reversed(failures) if failure.frames and any(name in frame for frame in failure.frames for name in _LOADERS)), None)
+    failure = next((failure for failure in reversed(failures) if failure.frames and from_a_loader("\n".join(failure.frames))), None)
     if failure is None:
         return []
     last = failure.said[-1]
@@ -76,11 +77,11 @@ def _judged(failures: list[Failure]) -> list[tuple[Failure, list[Hit]]]:
     return judged
 
 
-def _weight(index: int, best: Hit, count: int) -> tuple[int, float]:
-    """First by how much it decides, in coarse steps; then the later one."""
+def _weight(index: int, best: Hit, count: int, framed: bool) -> tuple[int, float]:
+    """First by how much it decides, in coarse steps; then the later one, and a traceback before a line."""
     rank = best.signature.rank
     step = 0 if rank < DECIDES else 1 if rank < 40 else 2
-    return step, rank / 10 + index / count
+    return step, rank / 10 + index / count + (TRACEBACK if framed else 0.0)
 
 
 def _of_failure(failure: Failure, hits: list[Hit], share: float) -> list[Explanation]:

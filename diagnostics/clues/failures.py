@@ -13,6 +13,7 @@ MOST_FAILURES = 24
 MOST_SAID = 24  # exceptions in one chain
 MESSAGE_LINES = 30
 MESSAGE_CHARACTERS = 2500
+MOST_OF_A_LIST = 600  # characters of a list of tensors, which may be longer than all else
 
 DIRECT = "The above exception was the direct cause of the following exception"
 DURING = "During handling of the above exception, another exception occurred"
@@ -33,11 +34,14 @@ _WARNS = re.compile(
     r"\b(?:WARN(?:ING)?|INFO|DEBUG|NOTICE|TRACE|warning|warn)\b|\b\w{0,40}Warning:|[Rr]etry(?:ing)?\b|[Tt]rying again|thrown while requesting (?:HEAD|GET)|\b(?:will|to) retry\b"
 )
 _GOES_ON_AFTER = re.compile(r"Warning:|Retrying|thrown while requesting")
+# Said for sure of something that went on: a fall back to another file, a probe of a service that is still loading.
+_SURVIVED = re.compile(r"^An error occurred while trying to fetch\b|^Defaulting to unsafe serialization\b|\b(?:Readiness|Liveness|Startup) probe failed\b")
 _FAILS = re.compile(r"\b(?:ERROR|CRITICAL|FATAL|SEVERE|PANIC)\b")
 # What a line that reports a failure without naming a class holds (lower case). What it means is decided by the signatures; this only says where they look.
 _REPORTS = ("error", "fail", "fatal", "cannot", "can't", "could not", "couldn", "unable", "kill", "refus", "denied", "not found", "no such", "missing", "invalid", "unsupported", "mismatch", "unexpected", "exceeded", "time", "segmentation", "illegal instr", "aborted", "dumped", "oom", "out of memory", "no space", "quota", "read-only", "x509", "recognize", "not installed", "require", "corrupt", "truncated", "exit", "signal", "no module", "blocked", "forbidden", "unauthor", "expired", "too ", "load report", "instantiate", "connect", "must ", "no longer", "untrusted", "reset", "not match", "weights", "index", "bus error", "gated", "restricted", "exception", "curl: (", "resolve", "redirect", "remaining", "http/0.9", "empty reply", "protocol")  # fmt: skip
 MOST_REPORTS = 400
 _KEYWORDS = frozenset({"else", "try", "finally", "pass", "return", "raise", "continue", "break", "yield", "E", "None"})
+_LIST_OF_KEYS = re.compile(r"\s*(?:Missing|Unexpected) key\(s\) in state_dict: ")
 _DIGITS = str.maketrans("", "", "0123456789")
 _AFTERMATH = re.compile(r"^(?:Exception ignored in|Exception in thread \S+ \(most likely raised during interpreter shutdown\))")
 
@@ -89,7 +93,8 @@ def find_failures(read: Lines) -> list[Failure]:
     blocks = _blocks(read)
     inside: set[int] = set()
     for block in blocks:
-        inside.update(range(block.start, block.end))
+        if block.said or block.ignored:  # of a traceback without its last line every line may still tell
+            inside.update(range(block.start, block.end))
     chains = _chained(read, blocks)
     loose = _loose_lines(read, inside)
     found = sorted([*chains, *loose], key=lambda pair: pair[0])
@@ -118,6 +123,11 @@ def _blocks(read: Lines) -> list[_Block]:
             block = _block(read, index)
             found.append(block)
             index = max(block.end, index + 1)
+        elif '"' in lines[index] and _FRAME.match(lines[index]):
+            block = _block(read, index, headless=True)
+            if block.said:
+                found.append(block)
+            index = max(block.end, index + 1)
         else:
             if lines[index].startswith((DIRECT, DURING)) and (bare := _bare_block(read, index, found[-1].end if found else 0)):
                 found.append(bare)
@@ -135,18 +145,18 @@ def _bare_block(read: Lines, index: int, free_from: int) -> _Block | None:
     return None
 
 
-def _block(read: Lines, start: int) -> _Block:
-    """A traceback from its first line to the end of its message."""
+def _block(read: Lines, start: int, headless: bool = False) -> _Block:
+    """A traceback from its first line to the end of its message; ``headless`` where it was pasted from its middle on, so that only a class that says itself what it is ends it."""
     lines = read.lines
     block = _Block(start=start, ignored=start > 0 and bool(_AFTERMATH.match(lines[start - 1])))
     heading = _NOTEBOOK_HEAD.search(lines[start])
     wanted = heading[1] if heading else ""
-    index = start + 1
+    index = start if headless else start + 1
     while index < len(lines):
         line = lines[index]
         if frame := _frame(line):
             block.frames.append(frame)
-        elif _ends(line, wanted, bool(block.frames), heading is not None):
+        elif _ends(line, wanted, bool(block.frames) and not headless, heading is not None):
             index = _message(read, index, block)
             break
         elif _TRACEBACK.search(line) or line.startswith((DIRECT, DURING)):
@@ -193,11 +203,16 @@ def _message(read: Lines, index: int, block: _Block) -> int:
         blank = blank + 1 if not line.strip() else 0
         if blank > 1 or (blank and not _goes_on(lines, at)):
             break
-        parts.append(line)
+        parts.append(_shorter(line))
         at += 1
     message = "\n".join(parts).strip()[:MESSAGE_CHARACTERS]
     block.said.append(Said(type=match[1], message=message, line=number))
     return at
+
+
+def _shorter(line: str) -> str:
+    """A list of hundreds of tensors must not push out the list that follows it."""
+    return line[:MOST_OF_A_LIST] if _LIST_OF_KEYS.match(line) else line
 
 
 def _goes_on(lines: tuple[str, ...], at: int) -> bool:
@@ -258,9 +273,10 @@ def _loose_lines(read: Lines, inside: set[int]) -> list[tuple[int, Failure]]:
     if not inside and not found and 0 < len(filled) <= 3:
         found = [(index, Failure(said=(_said(read.lines[index], read.numbers[index]),), level=_level(read.lines[index]))) for index in filled]
     if not inside and found and len(filled) <= MESSAGE_LINES:
-        whole = "\n".join(line for line in read.lines if line.strip())
-        first = found[0][1].said[0]
         level = "error" if any(failure.level == "error" for _, failure in found) else "warning"
+        survived = {index for index, failure in found if failure.level != level and _SURVIVED.search(read.lines[index])}
+        whole = "\n".join(_shorter(line) for index, line in enumerate(read.lines) if line.strip() and index not in survived)
+        first = next(failure.said[0] for _, failure in found if failure.level == level)
         said = tuple(failure.said[0] for _, failure in found if failure.level == level)[:MOST_SAID]
         joined = replace(first, message=whole[:MESSAGE_CHARACTERS].removeprefix(f"{first.type}: "))
         return [(0, Failure(said=(*said, joined) if len(found) > 1 else (joined,), level=level, around=whole))]
@@ -300,7 +316,9 @@ def _said(line: str, number: int) -> Said:
 
 def _level(line: str) -> str:
     """What stands at the beginning decides; an exception's name without it is an error, also where its words advise to retry."""
-    if _FAILS.search(line[:200]):
+    if _SURVIVED.search(line[:400]):
+        return "warning"
+    if _FAILS.search(line[:200]) or _TRACEBACK.search(line):
         return "error"
     if _INLINE.match(line) and not _GOES_ON_AFTER.search(line[:400]):
         return "error"

@@ -26,6 +26,7 @@ _PROXY = ("proxyerror", "to proxy", "tunnel connection failed", "connect tunnel 
 _PROXY_FRAMES = ("http_proxy.py", "socks_proxy.py", " _prepare_proxy", " _tunnel", "_connect_tls_proxy")
 # Functions that run only once the first host has answered: what fails in them fails on the way to the bytes.
 _BYTES_FRAMES = (" http_get", " xet_get", " _download_to_tmp_and_move", " stream_download")
+_LOADERS = tuple(f"/{name}/" for name in ("transformers", "torch", "safetensors", "huggingface_hub", "diffusers", "sentence_transformers", "peft", "accelerate", "tokenizers", "llama_cpp", "vllm", "onnxruntime", "datasets", "timm", "optimum", "bitsandbytes"))  # fmt: skip
 _METADATA_FRAMES = (" get_hf_file_metadata", " _get_metadata_or_catch_error", " model_info", " repo_info", " list_repo_tree", " resolve_revision")
 
 
@@ -149,3 +150,9 @@ def _status(lower: str) -> str:
     for match in _STATUS.finditer(lower):
         return next(group for group in match.groups() if group)
     return ""
+
+
+def from_a_loader(frames: str) -> bool:
+    """Whether code of a loader or client stands in these "file function" lines."""
+    slashed = frames.replace("\\", "/")
+    return any(name in slashed for name in _LOADERS)

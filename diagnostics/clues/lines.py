@@ -21,6 +21,9 @@ MOST_WINDOWS = 24  # from the beginning, and as many from the end
 # What catches the eye in a long log. Only found, never judged, by these.
 _EYE_CATCHERS = ("Traceback (most recent call last)", "Error: ", "error: ", "Error code", "ERROR", "Exception: ", "fatal: ", "FATAL", "Killed", "killed", "curl: (", "Segmentation fault", "Bus error", "Illegal instruction", "OutOfMemory", "CERTIFICATE_VERIFY_FAILED", "x509: ", "exit code", "exited with", "SIGKILL")  # fmt: skip
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])|\^\[\[[0-9;]{0,12}m")
+_FLAT = "Traceback (most recent call last): File "
+_FLAT_FRAME = re.compile(r'[ \t]+(?=File "[^"\n]{1,300}", line \d)')
+_FLAT_RAISED = re.compile(r"[ \t]+(?=(?:\w{1,60}\.){0,8}[A-Z]\w{1,60}(?:Error|Exception|Timeout|IsEnabled|IncompleteRead): )")
 _ESCAPED_ANSI = re.compile(r"\\(?:x1b|u001b|033|e)\[[0-9;]{0,12}m", re.IGNORECASE)
 
 _TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
@@ -48,7 +51,7 @@ _PREFIXES = tuple(
         r"[\w.-]{1,60} {1,40}\| ?",  # docker compose
         r"\d{1,5}: ",  # srun -l
         r"(?:> ?)+",  # a quoted ticket
-        r"#\d{1,4} \d{1,6}\.\d{1,3} ",  # docker build
+        r"(?:#\d{1,4} )?\d{1,6}\.\d{1,3} ",  # docker build
         r" *\| ",  # an exception group, docker's desktop
     )
 )
@@ -131,7 +134,14 @@ def _plain(text: str) -> str:
         text = _ANSI.sub("", text)
     if "[" in text and "\\" in text and any(lead in text for lead in ("\\x1b", "\\u001b", "\\033", "\\e[", "\\X1B", "\\U001B")):
         text = _ESCAPED_ANSI.sub("", text)
+    if _FLAT in text:
+        text = "\n".join(_unfolded(line) if _FLAT in line else line for line in text.splitlines())
     return text.replace("\x00", "")
+
+
+def _unfolded(line: str) -> str:
+    """A traceback whose line breaks were lost on the way (CloudWatch, a form's field)."""
+    return _FLAT_RAISED.sub("\n", _FLAT_FRAME.sub("\n  ", line))
 
 
 # --- text inside JSON ---------------------------------------------------------------------------------------------------------

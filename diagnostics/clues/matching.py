@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 
 from diagnostics.clues.failures import Failure, Said
-from diagnostics.clues.features import Features, features_of
+from diagnostics.clues.features import Features, features_of, from_a_loader
 from diagnostics.facts.signatures import Signature, compiled, signatures
 
 DECIDES = 20  # a signature below this rank only says that something failed
@@ -97,6 +97,8 @@ def _fits_around(signature: Signature, features: Features) -> bool:
     if signature.proxy is not None and features.proxy != signature.proxy:
         return False
     if signature.phase and features.phase != signature.phase:
+        return False
+    if signature.loader and features.frames and not from_a_loader(features.frames) and not any(word in features.frames for word in ("load_model", "tokenizer")):
         return False
     if signature.chain and not any(text in features.chain for text in signature.chain):
         return False

@@ -16,7 +16,7 @@ from typing import Any
 from diagnostics.case import record
 
 SECTIONS = ("settings", "names", "connections", "proxies", "tls", "http", "disk", "transfer", "files", "versions", "memory", "model", "load")
-KEYS = frozenset({"types", "errno", "gai", "verify", "alert", "status", "hub", "has", "any", "match", "proxy", "phase", "frames", "not", "chain"})
+KEYS = frozenset({"types", "errno", "gai", "verify", "alert", "status", "hub", "has", "any", "match", "proxy", "phase", "frames", "not", "chain", "loader"})
 
 
 @record
@@ -43,6 +43,7 @@ class Signature:
     frames: tuple[str, ...] = ()  # one of these in the traceback's "file function" lines
     match: str = ""  # a pattern; its named groups become subjects
     proxy: bool | None = None
+    loader: bool = False  # where a traceback has frames, code of a loader or client among them: a file of the program's own is no model's
     phase: str = ""
     level: str = "error"  # "warning": holds also where the program went on
 
@@ -96,6 +97,7 @@ def _signature(section: str, entry: dict[str, Any]) -> Signature:
         match=when.get("match", ""),
         proxy=when.get("proxy"),
         phase=when.get("phase", ""),
+        loader=when.get("loader", False),
         level=entry.get("level", "error"),
     )
 
