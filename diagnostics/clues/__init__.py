@@ -58,7 +58,7 @@ def explanations(failures: list[Failure]) -> list[Explanation]:
 
 def _unknown(failures: list[Failure]) -> list[Explanation]:
     """An error that no signature knows is said to be one, where a loader or client raised it: it is no healthy log, and not our reader's own code."""
-    failure = next((failure for failure in reversed(failures) if failure.frames and from_a_loader("\n".join(failure.frames))), None)
+    failure = next((failure for failure in reversed(failures) if failure.frames and from_a_loader("\n".join(failure.frames).replace("\\", "/"))), None)
     if failure is None:
         return []
     last = failure.said[-1]

@@ -35,7 +35,9 @@ _WARNS = re.compile(
 )
 _GOES_ON_AFTER = re.compile(r"Warning:|Retrying|thrown while requesting")
 # Said for sure of something that went on: a fall back to another file, a probe of a service that is still loading.
-_SURVIVED = re.compile(r"^An error occurred while trying to fetch\b|^Defaulting to unsafe serialization\b|\b(?:Readiness|Liveness|Startup) probe failed\b")
+_SURVIVED = re.compile(
+    r"^An error occurred while trying to fetch\b|^Defaulting to unsafe serialization\b|^Warning: caught exception |\b(?:Readiness|Liveness|Startup) probe failed\b"
+)
 _FAILS = re.compile(r"\b(?:ERROR|CRITICAL|FATAL|SEVERE|PANIC)\b")
 # What a line that reports a failure without naming a class holds (lower case). What it means is decided by the signatures; this only says where they look.
 _REPORTS = ("error", "fail", "fatal", "cannot", "can't", "could not", "couldn", "unable", "kill", "refus", "denied", "not found", "no such", "missing", "invalid", "unsupported", "mismatch", "unexpected", "exceeded", "time", "segmentation", "illegal instr", "aborted", "dumped", "oom", "out of memory", "no space", "quota", "read-only", "x509", "recognize", "not installed", "require", "corrupt", "truncated", "exit", "signal", "no module", "blocked", "forbidden", "unauthor", "expired", "too ", "load report", "instantiate", "connect", "must ", "no longer", "untrusted", "reset", "not match", "weights", "index", "bus error", "gated", "restricted", "exception", "curl: (", "resolve", "redirect", "remaining", "http/0.9", "empty reply", "protocol")  # fmt: skip

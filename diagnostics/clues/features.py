@@ -81,7 +81,7 @@ class Features:
 
 def features_of(failure: Failure) -> list[Features]:
     """One for each exception of the chain, in its order; what holds for the chain holds for each."""
-    frames = "\n".join(failure.frames)
+    frames = "\n".join(failure.frames).replace("\\", "/")
     chain = "\n".join([*(said.text for said in failure.said), failure.around]).lower()
     proxy = any(word in chain for word in _PROXY) or any(word in frames for word in _PROXY_FRAMES)
     phase = "bytes" if any(word in frames for word in _BYTES_FRAMES) else "metadata" if any(word in frames for word in _METADATA_FRAMES) else ""
@@ -154,5 +154,4 @@ def _status(lower: str) -> str:
 
 def from_a_loader(frames: str) -> bool:
     """Whether code of a loader or client stands in these "file function" lines."""
-    slashed = frames.replace("\\", "/")
-    return any(name in slashed for name in _LOADERS)
+    return any(name in frames for name in _LOADERS)
