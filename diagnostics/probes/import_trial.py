@@ -26,14 +26,16 @@ PATIENCE_SECONDS = 15.0
 MOST_OUTPUT = 1 << 20
 MARK = "diagnose-import "
 # The first to be ended where memory runs out; the working folder is no part of the question (see shadows); the deepest error is the reason.
+# First of all it leaves: a json.py that lies there must not run.
 PROGRAM = r"""
-import json, sys, time
+import sys
+sys.path[:] = [path for path in sys.path if path]
+import json, time
 try:
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")
 except Exception:
     pass
-sys.path[:] = [path for path in sys.path if path]
 for name in sys.argv[1:]:
     start, said = time.time(), {"module": name}
     sys.stderr.write("\n" + "diagnose-import " + name + "\n")

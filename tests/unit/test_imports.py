@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -208,3 +209,12 @@ def test_nothing_but_metadata_is_not_tried(tmp_path: Path) -> None:
     environment_ = Environment(distributions=distributions, interpreter=interpreter, platform=known.platform)
     packages = see_packages(folder_target(folder), environment_, ABSENT, seen_in(folder), str(python))
     assert "tokenizers" not in {trial.package for trial in packages.imports} and judged(packages, known) == []
+
+
+def test_nothing_that_lies_in_the_working_folder_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A json.py of a downloaded repository is neither of the packages that are tried nor of what tries them."""
+    for name in ("json", "time", "numpy", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write('{name} ')\n")
+    monkeypatch.chdir(tmp_path)
+    (trial,) = try_imports("", [Candidate("colorsys", "colorsys")], os.environ)
+    assert (trial.outcome, (tmp_path / "ran").exists()) == ("imported", False)
