@@ -34,6 +34,7 @@ from diagnostics.case import (
     Verdict,
 )
 from diagnostics.causes import ORDER, SECTION_OF, SECTIONS
+from diagnostics.causes.shells import for_shell
 from diagnostics.confirmation import confirm
 
 REASONS = {
@@ -205,7 +206,7 @@ def _diagnosis(cause: Cause, finding: Finding, explains: list[str], case: Case, 
         why=cause.why.format_map(_Facts(finding.facts)),
         subjects=finding.subjects,
         evidence=tuple(evidence),
-        remedies=tuple(cause.remedies(finding, case)),
+        remedies=tuple(for_shell(remedy, case.environment.shell) for remedy in cause.remedies(finding, case)),
         ruled_out=finding.ruled_out,
         explains=tuple(explains),
         checks=tuple(dict.fromkeys(fault.check for fault in claims)),

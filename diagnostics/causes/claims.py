@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import urlsplit
 
 from diagnostics.case import Case, Counterfactual, Evidence, Fault, Files, Finding, Journey, Leg, Remedy, Severity, Subject
+from diagnostics.causes.shells import variable_name
 
 
 def leg_of(case: Case, fault: Fault) -> Leg | None:
@@ -137,7 +138,7 @@ def host_port(subject: Subject) -> tuple[str, str]:
 
 
 def export(variable: str, value: str) -> str:
-    return f"export {variable}={shlex.quote(value)}"
+    return f"export {variable_name(variable)}={shlex.quote(value)}"
 
 
 def again(case: Case) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from diagnostics.case import Case, Cause, Fault, Files, Finding, Misfit, Model, Owner, Remedy, Severity
 from diagnostics.causes.claims import again
 from diagnostics.causes.files_words import base_names, download, fetch_again, found, of_step, shell_path
+from diagnostics.causes.shells import number
 from diagnostics.facts.architectures import vocabulary
 
 Remedies = Callable[[Finding, Case], list[Remedy]]
@@ -152,7 +153,7 @@ def _vocabulary_remedies(finding: Finding, case: Case) -> list[Remedy]:
     config = _fetch(case, ["config.json"], f"Take config.json from where the weights came: it should say {facts.get('rows', '?')}.")
     edit = Remedy(
         do=f"Or, where the weights are the right ones, set vocab_size to what they have, {facts.get('rows', '?')}.",
-        run=_set_in_config(_config(finding, case), "vocab_size", facts.get("rows", "0") or "0"),
+        run=_set_in_config(_config(finding, case), "vocab_size", number(facts.get("rows", ""))),
         check=again(case),
     )
     weights = fetch_again(
@@ -175,11 +176,12 @@ def _tokenizer_files(case: Case) -> list[str]:
 def _shape_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     if facts.get("key") == "num_labels":
-        rows = facts.get("rows", "?")
+        rows = number(facts.get("rows", ""))
+        script = f"from transformers import AutoModelForSequenceClassification as M; M.from_pretrained({facts['folder']!r}, num_labels={rows})"
         return [
             Remedy(
                 do=f"The head in the file is for {rows} labels. Load it for as many, or, to train a new head for {facts.get('config', '?')} labels on purpose, pass ignore_mismatched_sizes=True: the head is then random.",
-                run=f'python -c "from transformers import AutoModelForSequenceClassification as M; M.from_pretrained({facts["folder"]!r}, num_labels={rows})"',
+                run=f"python -c {shlex.quote(script)}",
                 check=again(case),
             ),
             _fetch(case, ["config.json"], "Or take the config.json that was saved with these weights (num_labels, id2label)."),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from diagnostics.case import Case, Cause, Evidence, Fault, Finding, Interpreter, Leg, Remedy, Subject, Tunnel
 from diagnostics.causes.claims import again, by_subject, counterfactual, host_port, hosts_needed, leg_of, note, of_leg, on_legs, proxy_that_works, works
 from diagnostics.causes.settings_common import quoted, set_variable, unset
+from diagnostics.causes.shells import variable_name
 from diagnostics.facts import clients
 from diagnostics.facts.hosts import filter_product
 from diagnostics.facts.routes import DEFAULT_PORTS, PROXY_FIELDS, WEB_SERVER_STATUSES, authority, has_proxy_fields
@@ -59,6 +60,7 @@ def _facts(fault: Fault, leg: Leg) -> dict[str, str]:
 def set_proxy(case: Case, name: str, scheme: str = "http") -> str:
     """The line that gives the variable's own value another scheme; a value with credentials is edited where it is, for it is not ours to print."""
     setting = next((item for item in case.environment.proxies if item.variable == name), None)
+    name = variable_name(name)
     if setting is None:
         return set_variable(case, name, f"{scheme}://HOST:PORT")
     if setting.credentials and case.environment.shell == "posix":

@@ -8,6 +8,7 @@ from typing import Any
 
 from diagnostics.case import Case, ClientUse, Fault, Finding
 from diagnostics.causes.claims import journey_of
+from diagnostics.causes.shells import variable_name
 from diagnostics.facts.clients import ClientFacts, clients_of, facts
 
 
@@ -41,8 +42,9 @@ def client_of(case: Case, fault: Fault) -> tuple[ClientUse, ClientFacts]:
 
 def set_variable(case: Case, variable: str, value: str) -> str:
     """The command that sets a variable, in the shell at hand."""
+    variable = variable_name(variable)
     if case.environment.shell == "powershell":
-        return f"$env:{variable} = '{value.replace(chr(39), chr(39) * 2)}'"
+        return f"$env:{variable} = '{value.replace(chr(39), chr(39) * 2)}'"  # curly ones: shells.command
     if case.environment.shell == "cmd":
         return f'set "{variable}={value.replace(chr(34), "").replace("%", "%%")}"'
     return f"set -x {variable} {quoted(value)}" if case.environment.shell == "fish" else f"export {variable}={quoted(value)}"
@@ -50,6 +52,7 @@ def set_variable(case: Case, variable: str, value: str) -> str:
 
 def unset(case: Case, *variables: str) -> str:
     """The command that takes variables away."""
+    variables = tuple(variable_name(variable) for variable in variables)
     match case.environment.shell:
         case "powershell":
             return "; ".join(f"Remove-Item Env:{variable}" for variable in variables)

@@ -9,6 +9,7 @@ from typing import Any
 from diagnostics.case import Case, ClientUse, Evidence, Fault, Finding, Leg, Problem, ProxySetting, Remedy, Route, Severity, Subject
 from diagnostics.causes.claims import again, counterfactual, note, of_leg, on_legs, works
 from diagnostics.causes.settings_common import by_setting, client_of, finding_of, set_variable, unset
+from diagnostics.causes.shells import variable_name
 from diagnostics.facts import routes
 from diagnostics.facts.clients import ClientFacts, clients_of, facts, title
 
@@ -173,14 +174,15 @@ def disagree_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 def copy_variable(case: Case, name: str, setting: ProxySetting) -> str:
     """The line that gives ``name`` the value of another variable. The value may hold a password that is not ours to print: the shell copies it."""
+    name, source = variable_name(name), variable_name(setting.variable)
     match case.environment.shell:
         case "fish":
-            return f'set -x {name} "${setting.variable}"'
+            return f'set -x {name} "${source}"'
         case "powershell":
-            return f"$env:{name} = $env:{setting.variable}"
+            return f"$env:{name} = $env:{source}"
         case "cmd":
-            return f'set "{name}=%{setting.variable}%"'
-    return f'export {name}="${setting.variable}"'
+            return f'set "{name}=%{source}%"'
+    return f'export {name}="${source}"'
 
 
 def no_proxy(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
