@@ -35,6 +35,8 @@ def _stated(path: str) -> str:
     """The Version field of an .egg-info without one in its name."""
     for place in (os.path.join(path, "PKG-INFO"), os.path.join(path, "METADATA"), path):
         try:
+            if not os.path.isfile(place):  # a FIFO would be waited for
+                continue
             with open(place, "rb") as file:
                 match = re.search(rb"^Version: *([^\s]+)", file.read(65536), re.MULTILINE)
         except OSError:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from diagnostics import redact
 from diagnostics.case import Environment, Interpreter, Shadow
+from diagnostics.environment.text import read_text
 from diagnostics.probes.cache import real
 
 # Of Python's own modules those that torch, transformers and huggingface_hub import; one of the same name in the working folder comes first.
@@ -161,12 +162,8 @@ def _is_source_of(folder: str, package: str) -> bool:
         return False
     places = (folder, os.path.dirname(os.path.abspath(folder)))  # src/ below the project
     for path in (os.path.join(place, name) for place in places for name in ("pyproject.toml", "setup.py", "setup.cfg", "PKG-INFO")):
-        try:
-            with open(path, encoding="utf-8", errors="replace") as file:
-                if re.search(rf"""name\s*[=:]\s*["']?{re.escape(package)}["']?\s*[,\n]""", file.read(1 << 16), re.IGNORECASE):
-                    return True
-        except OSError:
-            continue
+        if re.search(rf"""name\s*[=:]\s*["']?{re.escape(package)}["']?\s*[,\n]""", read_text(path, 1 << 16), re.IGNORECASE):
+            return True
     return False
 
 

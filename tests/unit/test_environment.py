@@ -611,3 +611,12 @@ def dataclass_without_packages(seen: Environment) -> Environment:
     import dataclasses
 
     return dataclasses.replace(seen, distributions=())
+
+
+def test_a_pipe_among_the_packages_is_not_waited_for(tmp_path: Path) -> None:
+    """``python -m pytest`` puts the working folder onto the path: whoever made an x.egg-info there as a FIFO held up every run."""
+    os.mkfifo(tmp_path / "x.egg-info")
+    (tmp_path / "y.egg-info").write_text("Name: y\nVersion: 1.0\n")
+    script = f"from diagnostics.environment.inventory import distributions as d; print([row[:2] for row in d([{str(tmp_path)!r}])])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=20, check=True)
+    assert done.stdout.split(b"\n")[0] == b"[('x', ''), ('y', '1.0')]"
