@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import re
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -50,10 +51,11 @@ class Kept:
         if not self.changed:
             return
         newest = dict(list(self.entries.items())[-MOST_ENTRIES:])
-        fresh = f"{self.path}.{os.getpid()}"
+        fresh = f"{self.path}.{secrets.token_hex(8)}"  # a name that nobody can have put a link at
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
         with contextlib.suppress(OSError):
             os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
-            with open(fresh, "w", encoding="ascii") as file:
+            with os.fdopen(os.open(fresh, flags, 0o600), "w", encoding="ascii") as file:
                 json.dump({"version": 1, "digests": newest}, file)
             os.replace(fresh, self.path)
 

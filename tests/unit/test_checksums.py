@@ -326,3 +326,17 @@ def test_a_large_file_that_has_not_changed_is_not_read_again(tmp_path: Path, mon
     assert read() == size
     (tmp_path / "kept" / "digests.json").write_text('{"version": 1, "digests": {"1": 5, "2": {"sha256": "x"}}}')
     assert read() == size
+
+
+def test_the_table_of_digests_is_written_to_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may write to a shared cache folder could have put a link where the table is about to be written; its twin without a link is saved."""
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / f"digests.json.{os.getpid()}").symlink_to(tmp_path / "precious")
+    (tmp_path / "digests.json.00").symlink_to(tmp_path / "precious")
+    table = checksums_kept.Kept(str(tmp_path / "digests.json"), {"1": {"sha256": "0" * 64}}, changed=True)
+    monkeypatch.setattr(checksums_kept.secrets, "token_hex", lambda _count: "00")
+    table.save()
+    assert ((tmp_path / "precious").read_text(), (tmp_path / "digests.json").exists()) == ("precious", False)
+    monkeypatch.undo()
+    table.save()
+    assert ((tmp_path / "precious").read_text(), (tmp_path / "digests.json").stat().st_mode & 0o777) == ("precious", 0o600)
