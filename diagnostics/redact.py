@@ -113,6 +113,8 @@ def plain(value: str | bytes, limit: int = LIMIT) -> str:
     """``value`` as one line of printable text of at most ``limit`` characters; what is not printable is written as an escape."""
     text = value[: limit * 4].decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value[: limit * 4]
     shown = "".join(_escape(char) if char != " " and unicodedata.category(char) in _UNSAFE_CATEGORIES else char for char in text)
+    # GitHub's runner takes "##[add-mask]…" for a command wherever it stands in a line (ActionCommand.TryParse).
+    shown = shown.replace("##[", "#\\x23[")
     return shown if len(shown) <= limit and len(value) <= limit * 4 else shown[: limit - 1] + "…"
 
 

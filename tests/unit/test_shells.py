@@ -77,6 +77,6 @@ def test_a_folder_that_is_a_command_is_a_word_in_the_remedy_of_a_head() -> None:
     """Within double quotes the shell would have run it."""
     cause = next(cause for cause in CAUSES if cause.id == "shape-mismatch")
     facts = {"key": "num_labels", "rows": "3", "config": "2", "folder": "/m/$(touch owned)`id`"}
-    remedies = cause.remedies(Finding(cause=cause.id, subjects=(Subject(kind="file", name="x"),), facts=facts), Case(model=Model()))
+    remedies = cause.remedies(Finding(cause=cause.id, subjects=(Subject(kind="file", name="x"),), facts=facts, claims=()), Case(model=Model()))
     assert shlex.split(remedies[0].run)[2].count("$(touch owned)") == 1
     assert '"' not in remedies[0].run.replace("'\"'\"'", "")  # all of it within single quotes, where nothing is expanded
