@@ -179,7 +179,8 @@ def attribute(case: Case, faults: tuple[Fault, ...]) -> tuple[Diagnosis, ...]:
     roots: list[tuple[Cause, Finding, list[str]]] = []
     for cause in ORDER:
         for finding in cause.recognise(case, faults):
-            claimed = [index for index, fault in enumerate(faults) if fault in finding.claims]
+            claims = frozenset(finding.claims)  # thousands of files may be broken alike
+            claimed = [index for index, fault in enumerate(faults) if fault in claims]
             fresh = [index for index in claimed if index not in owner_of]
             for root in {owner_of[index] for index in claimed if index in owner_of}:
                 if cause.id not in (roots[root][0].id, "unexplained", *roots[root][2]):
@@ -249,7 +250,8 @@ def _result(check: Check, expect: Expect, error: str, seconds: float, diagnoses:
 
 def roots_of(result: CheckResult, diagnoses: tuple[Diagnosis, ...]) -> tuple[Diagnosis, ...]:
     """The roots that claim what this check found."""
-    return tuple(root for root in diagnoses if any(fault in root.claims for fault in result.faults))
+    mine = frozenset(result.faults)
+    return tuple(root for root in diagnoses if not mine.isdisjoint(root.claims))
 
 
 def outcome_of(result: CheckResult, diagnoses: tuple[Diagnosis, ...]) -> Outcome:

@@ -25,7 +25,8 @@ def failure_text(result: CheckResult, judgement: Judgement) -> str:
 
 
 def _share(root: Diagnosis, result: CheckResult) -> list[str]:
-    mine = list(dict.fromkeys(item for fault in result.faults if fault in root.claims for item in fault.evidence))
+    claims = frozenset(root.claims)
+    mine = list(dict.fromkeys(item for fault in result.faults if fault in claims for item in fault.evidence))
     return diagnosis_lines(root, mine)
 
 

@@ -15,14 +15,15 @@ from pathlib import Path
 import pytest
 
 from diagnostics import codec
-from diagnostics.case import ABSENT, Case, ClientUse, Environment, Files, Target, Unseen, Variable
+from diagnostics.case import ABSENT, Case, ClientUse, Defect, Environment, Files, FileSeen, Target, Unseen, Variable
 from diagnostics.causes import files as causes
 from diagnostics.checks import test_files as checks
-from diagnostics.diagnosis import diagnose
+from diagnostics.diagnosis import diagnose, judge
 from diagnostics.lab.formats import tf_index
 from diagnostics.probes import formats
 from diagnostics.probes.files import see_files
 from diagnostics.probes.formats import Bytes, content_of, look_at
+from diagnostics.render.failure import failure_text
 from tests.unit.files_made import (
     CONFIG,
     cached,
@@ -477,3 +478,14 @@ def test_the_section_is_complete() -> None:
         "pickle-unsafe",
     }
     assert given | {"index-missing", "config-missing", "weights-missing", "model-directory-empty", "model-not-cached", "file-checksum-mismatch"} == ids
+
+
+def test_thousands_of_broken_files_are_judged_and_told_in_a_moment(tmp_path: Path) -> None:
+    """A folder of empty files took a minute: each fault was looked for among all the others, one after the other."""
+    seen = tuple(FileSeen(path=f"f{number}.safetensors", location=f"/m/f{number}.safetensors", defects=(Defect(code="file-empty"),)) for number in range(6000))
+    case = Case(target=folder_target(tmp_path), files=Files(place="directory", path="/m", files=seen))
+    started = time.process_time()
+    judgement = judge(case)
+    texts = [failure_text(result, judgement) for result in judgement.results]
+    assert time.process_time() - started < 4.0
+    assert (judgement.diagnoses[0].cause, len(judgement.diagnoses[0].claims), any("f0.safetensors" in text for text in texts)) == ("file-empty", 6000, True)
