@@ -78,6 +78,8 @@ def test_content_is_what_was_asked_for(journeys: tuple[Journey, ...], expect: Ex
             api = journey.name in API_JOURNEYS
             page = _another_kind(journey, leg, body)
             wrong = (api and body.content != "json" and body.bytes > 0 and body.outcome == "complete") or page
+            if wrong and journey.name in ("listing", "tree") and any(item.name in FILE_JOURNEYS and _from_repository(item) for item in journeys):
+                continue  # a server with one page for every address it does not know, and the files all the same
             assert isinstance(leg.response, Response)
             expect.that(not wrong, "page" if page else "not-json", subject, *_who_said_what(subject, leg, leg.response))
 

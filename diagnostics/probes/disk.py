@@ -45,6 +45,10 @@ class Place(NamedTuple):
     repository: str = ""  # name of the repository's folder in it
 
 
+# The first part of a path.
+OF_THE_SYSTEM = ("bin", "boot", "dev", "etc", "lib", "lib64", "proc", "sbin", "sys", "usr")
+
+
 def see_disks(target: Target, environment: Environment, listing: Listing | Unseen, files: Files | Unseen) -> tuple[Disk, ...]:
     """One record a file system (and verdict); for a path that is not there yet, its first parent that is."""
     places = _places(target, environment, listing, files)
@@ -324,10 +328,20 @@ def _wants_another(disk: Disk) -> bool:
     return "cache" in disk.roles and (short or disk.writable is False)
 
 
+def of_the_system(point: str) -> bool:
+    """Where nobody keeps models, though containers have mounts below (certificates, files of the runtime): FHS 3.0, chapters 3 and 4."""
+    return point.split("/")[1:2] in ([name] for name in OF_THE_SYSTEM)
+
+
 def _candidates() -> list[str]:
     """Folders where this user might keep a cache: home, the working folder, the top of each local file system."""
     local = [
-        mount for mount in mounts() if mount.kind not in NOT_FOR_KEEPING | {"overlay"} and not mount.kind.startswith("fuse.") and not is_remote(mount.kind)
+        mount
+        for mount in mounts()
+        if mount.kind not in NOT_FOR_KEEPING | {"overlay"}
+        and not mount.kind.startswith("fuse.")
+        and not is_remote(mount.kind)
+        and not of_the_system(mount.point)
     ]
     home = os.path.expanduser("~")
     try:

@@ -105,6 +105,9 @@ def test_a_hub_without_any_api_is_one_where_its_files_come() -> None:
     commit, gated = Header(name="x-repo-commit", value="1" * 40), Header(name="x-error-code", value="GatedRepo")
     path = "/org/name/resolve/main/config.json"
     comes = leg(path=path, method="HEAD", response=response(200, commit, Header(name="etag", value='"1"')), body=NOTHING)
+    page = leg(body=body(content="html"))
+    assert causes(case(journey(page), journey(comes, name="small-file"))) == []
+    assert causes(case(journey(page))) != []
     closed = dataclasses.replace(refused(401, gated), url=f"https://{HUB}{path}", method="HEAD")
     unknown = dataclasses.replace(refused(404), url=f"https://{HUB}{path}", method="HEAD")
     assert causes(case(journey(no_api), journey(comes, name="small-file"))) == []

@@ -104,6 +104,14 @@ def test_too_little_room(tmp_path: Path) -> None:
         assert judged(*disks_of(tmp_path / "small", large(disk.free_bytes))) == []
 
 
+@pytest.mark.parametrize(
+    ("point", "system"), [("/etc/ssl/certs", True), ("/usr/lib", True), ("/", False), ("/data", False), ("/devel", False), ("/run/media/me/disk", False)]
+)
+def test_no_cache_is_sent_into_the_systems_own_folders(point: str, system: bool) -> None:
+    """A container's mounts below /etc have room, and are no place for models."""
+    assert probe.of_the_system(point) is system
+
+
 def test_a_place_with_room_is_named(tmp_path: Path) -> None:
     """Where the cache's file system is too small, another one of this machine that has the room."""
     with mounted(tmp_path / "small", "size=4m"):
