@@ -38,7 +38,7 @@ _CERTAIN = re.compile(
             r"\[(?:rank|Rank|default) ?\d{0,5}\]: ?",  # torch.distributed, torchrun --tee
             r"\([^()]{1,60}pid=\d{1,9}(?:, ip=[\d.]{1,15})?\) ",  # ray, vllm
             r"\[\d{1,5},\d{1,5}\]<std(?:err|out)>: ?",  # mpirun -tag-output
-            r"(?:ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[[\w./-]{1,80}:\d{1,6}\] ?",  # vllm's own log
+            r"(?:ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[?[\w./-]{1,80}:\d{1,6}\] ?",  # vllm's own log
         )
     )
 )
