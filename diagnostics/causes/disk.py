@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from diagnostics.case import Case, Cause, Disk, Fault, Finding, Platform, Remedy, Unseen
 from diagnostics.causes.claims import again
@@ -30,6 +31,7 @@ def _facts(case: Case, fault: Fault) -> dict[str, str]:
         "denied_at": disk.denied_at if disk and disk.denied_at else fault.subject.name,
         "denied_owner": disk.denied_owner if disk else "",
         "denied_mode": disk.denied_mode if disk else "",
+        "a_file": "yes" if disk and disk.denied_mode.startswith("-") else "",
         "user": platform.user if isinstance(platform, Platform) and platform.user else "this user",
         "elsewhere": next((item.path for item in case.disks or () if "elsewhere" in item.roles), ""),
         "inodes": seen(fault, "free inodes").seen,
@@ -179,9 +181,25 @@ def _is_ones_own(denied: str, path: str) -> bool:
     return denied == path or denied.startswith((path.rstrip("/") + "/", "~/")) or "huggingface" in denied
 
 
+def _denied(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    return [
+        dataclasses.replace(finding, facts={**finding.facts, "refusal": _refusal(finding.facts)})
+        for finding in _by_code("cache-not-writable", "denied")(case, faults)
+    ]
+
+
+def _refusal(facts: Mapping[str, str]) -> str:
+    if facts["a_file"]:
+        return f"{facts['denied_at']} is a file, where {facts['role']} needs a folder"
+    return f"{facts['user']} may not write to {facts['denied_at']} ({facts['denied_mode']}, owner {facts['denied_owner']})"
+
+
 def _denied_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     place = shell_path(facts["denied_at"])
+    if facts["a_file"]:
+        aside = Remedy(do="Rename that file, so that a folder can be made in its place.", run=f"mv {place} {place}.old", check=again(case))
+        return [_move(finding, case), aside] if facts["role"] != "the folder for temporary files" else _temp_remedies(finding, case)
     if not _is_ones_own(facts["denied_at"], facts["path"]):
         ask = Remedy(
             do=f"Or ask whoever runs the machine for a folder below {facts['denied_at']} that {facts['user']} may write to.",
@@ -274,9 +292,9 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         id="cache-not-writable",
         owner=("machine",),
-        title="{user} may not write to {denied_at} ({denied_mode}, owner {denied_owner})",
+        title="{refusal}",
         why="It lies on the way to {path}, {role}. The download ends with a permission error before its first byte.",
-        recognise=_by_code("cache-not-writable", "denied"),
+        recognise=_denied,
         remedies=_denied_remedies,
         lab="cache-not-writable",
     ),

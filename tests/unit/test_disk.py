@@ -366,6 +366,20 @@ def test_a_temporary_folder_that_is_closed_is_a_warning() -> None:
     assert judged(made(), dataclasses.replace(refused(errno.EACCES), roles=("temp",), path="/var/tmp/x")) == [("cache-not-writable", "warning")]
 
 
+def test_a_file_where_the_cache_should_be_is_no_matter_of_rights() -> None:
+    """A folder there is."""
+
+    def said(number: int, mode: str) -> tuple[str, str, str]:
+        disk = refused(number, denied_at="/x/file", denied_owner="root", denied_mode=mode)
+        found = diagnose(Case(target=TARGET, disks=(disk,)))[0]
+        return found.cause, found.title, " ".join(remedy.run for remedy in found.remedies)
+
+    cause, title, runs = said(errno.ENOTDIR, "-rw-rw-rw-")
+    assert cause == "cache-not-writable" and "is a file" in title and "mv /x/file /x/file.old" in runs
+    cause, title, runs = said(errno.EACCES, "drwx------")
+    assert cause == "cache-not-writable" and "may not write" in title and "mv " not in runs
+
+
 def test_commands_quote_hostile_paths() -> None:
     """A mount named like a command is one word."""
     disk = refused(errno.EACCES, denied_at="/x; rm -rf $HOME", denied_owner="bob", denied_mode="drwx------")
