@@ -7,7 +7,7 @@ from typing import Literal
 
 from diagnostics.lab import hub as hubs
 from diagnostics.lab import model
-from diagnostics.lab.http import App, Request, file
+from diagnostics.lab.http import App, Request, file, text
 from diagnostics.lab.proxy import Policy, http_proxy
 from diagnostics.lab.stage import BLACK_HOLE, CDN, HUB, Namespace, Stage
 from diagnostics.lab.worlds import world
@@ -49,6 +49,14 @@ def healthy_mirror(stage: Stage) -> None:
     inner = hubs.hub(hubs.tiny(), tree=False)
     base = stage.web("mirror.example", inner)
     stage.variables["HF_ENDPOINT"] = base
+    stage.spec = hubs.NAME
+
+
+@world("healthy-no-api", cause="")
+def healthy_no_api(stage: Stage) -> None:
+    """A mirror with nothing but files: all that hf_hub_download asks for."""
+    inner = hubs.instead(hubs.hub(hubs.tiny()), hubs.of_api, text("not found", 404))
+    stage.variables["HF_ENDPOINT"] = stage.web("mirror.example", inner)
     stage.spec = hubs.NAME
 
 
