@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import html
+import json
 import os
 import re
 import unicodedata
@@ -213,7 +215,7 @@ class Secrets:
     _needles: list[str] = field(default_factory=list, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        texts = {self.token, *self.netrc.values()}
+        texts = {self.token, *self.netrc.values(), *(login.partition(":")[2] for login in self.netrc.values())}
         for address in (*self.proxies.values(), *self.configured, *self.urls, self.endpoint):
             texts |= set(_secret_parts(address))
         self.learn(texts)
@@ -270,10 +272,14 @@ def _secret_parts(address: str) -> list[str]:
 
 
 def _forms(text: str) -> list[str]:
-    """The ways a secret turns up: as it is, percent-decoded and -encoded, and as Basic credentials."""
+    """The ways a secret turns up: as it is, percent-decoded and -encoded, as Basic credentials, in a page and in JSON."""
     raw = unquote(text)
     data = raw.encode(
         "utf-8", "surrogateescape" if all(not 0xD800 <= ord(char) <= 0xDFFF or 0xDC80 <= ord(char) <= 0xDCFF for char in raw) else "surrogatepass"
     )
     encoded = base64.b64encode(data).decode()
-    return [form for form in dict.fromkeys((text, raw, quote(data, safe=""), encoded, encoded.rstrip("="))) if len(form) >= 4]
+    return [
+        form
+        for form in dict.fromkeys((text, raw, quote(data, safe=""), encoded, encoded.rstrip("="), html.escape(raw), json.dumps(raw)[1:-1]))
+        if len(form) >= 4
+    ]

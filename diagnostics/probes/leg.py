@@ -288,7 +288,7 @@ class _Walk:
         sample = http_probe.Sample(most_bytes=16384, seconds=2.0, keep=True) if failed else self.stop.sample
         left = self.means.deadline.left()
         body, self.content = http_probe.read(answer, self.sock, sample, self.means.deadline, self.means.secrets)
-        noted = dataclasses.replace(response, title=body.title, content=body.content, first_bytes=self.means.secrets.clean(self.content[:280]))
+        noted = dataclasses.replace(response, title=body.title, content=body.content, first_bytes=self.means.secrets.clean(self.content[:8192], 280))
         if body.outcome == "stalled" and self.means.deadline.over and left < FAIR_SECONDS["body"]:
             self._note(response=noted)  # the body stays waited for
             return

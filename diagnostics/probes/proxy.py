@@ -222,7 +222,7 @@ def _read_head(sock: socket.socket, end: float) -> bytes:
 def _answer(data: bytes, sock: socket.socket, blank: Tunnel, secrets: Secrets) -> Tunnel:
     parsed = http.parse_head(data)
     if parsed is None:
-        return replace(blank, outcome="not_http", first_bytes=secrets.clean(data[:80]))
+        return replace(blank, outcome="not_http", first_bytes=secrets.clean(data[:4096], 80))
     status, reason, pairs = parsed
     page = b"" if 200 <= status < 300 else _page(sock)
     headers = secrets.headers(pairs)
@@ -234,7 +234,7 @@ def _answer(data: bytes, sock: socket.socket, blank: Tunnel, secrets: Secrets) -
         headers=headers,
         schemes=auth_schemes(headers),
         title=secrets.clean(http.title(page), 160),
-        first_bytes=secrets.clean(page[:120]),
+        first_bytes=secrets.clean(page[:4096], 120),
     )
 
 
@@ -301,7 +301,7 @@ def _socks5(sock: socket.socket, login: tuple[str, str], host: str, port: int, b
     sock.sendall(bytes((5, len(methods))) + methods)
     answer = _take(sock, 2)
     if answer[0] != 5:
-        return replace(blank, outcome="not_http", first_bytes=redact.plain(answer))
+        return replace(blank, outcome="not_http", first_bytes=redact.Secrets().clean(answer))
     sock.settimeout(TUNNEL_SECONDS)
     if answer[1] == 2:
         user, password = (part.encode()[:255] for part in login)

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from diagnostics.case import Address, Body, ClientUse, Connection, Environment, Resolution
+from diagnostics.case import Address, Body, ClientUse, Connection, Environment, Resolution, Response
 from diagnostics.facts import clients
 from diagnostics.lab import tcp
 from diagnostics.probes import certificates, connection, dns, journey, tls
@@ -219,3 +219,26 @@ def test_a_name_that_resolves_to_a_metadata_service_is_not_asked_where_a_server_
 def test_a_machine_without_any_store_has_no_authorities() -> None:
     """A slim container without ca-certificates: nothing to read is no error."""
     assert certificates.authorities("", "") == ()
+
+
+@pytest.mark.parametrize("before", range(230, 300, 7))
+def test_the_beginning_of_a_page_shows_no_beginning_of_a_secret(before: int) -> None:
+    """A server that repeats the token where what is shown of its page ends: a half is recognised by nothing."""
+    token = "hf_" + "AbCdEfGhIjKlMnOpQrStUvWxYz01234567"
+    page = b"x" * before + b" " + token.encode() + b" " + b"y" * 400
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(page) + page)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        stop = Stop(url=f"http://127.0.0.1:{server.server_port}/", sample=http_probe.Sample(most_bytes=4096))
+        arrived = go(stop, means_with(secrets=Secrets(token=token)))
+    response = arrived.leg.response
+    assert isinstance(response, Response)
+    assert response.first_bytes.startswith("x" * 230)
+    assert "hf_A" not in response.first_bytes

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diagnostics import redact
-from diagnostics.redact import Secrets, path
+from diagnostics.redact import HIDDEN, Secrets, path
 
 UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 PASSWORD = "p@ss:w/rd#1?x"
@@ -232,3 +232,15 @@ def test_hostile_lines_are_cleaned_in_no_time() -> None:
     for piece in ("eyJ", "-eyJ", "eyJaaaaaaaaa.", "PASSWORD", "://a:", "hf_", "%3A%2F%2F", "login a password ", "secret:   ", "A_", "-u ", "://a:'"):
         Secrets().clean(piece * (64000 // len(piece)), 8000)
     assert time.process_time() - started < 3.0
+
+
+def test_the_password_of_a_netrc_alone_is_hidden() -> None:
+    """A server that repeats it need not repeat the login."""
+    secrets = Secrets(netrc={"hub.test": "me:hunter2hunter2"})
+    assert "hunter2" not in secrets.clean("wrong password hunter2hunter2 for this host")
+
+
+def test_a_secret_is_hidden_as_pages_and_json_write_it() -> None:
+    secrets = Secrets(proxies={"HTTPS_PROXY": 'http://me:sek"ret&more@proxy.test:3128'})
+    for shown in ("<p>sek&quot;ret&amp;more</p>", '{"password": "sek\\"ret&more"}'):
+        assert "ret" not in secrets.clean(shown).replace(HIDDEN, ""), shown
