@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from diagnostics import redact
 from diagnostics.case import Evidence, Explanation, Subject
 from diagnostics.clues.failures import Failure, find_failures
@@ -120,7 +122,7 @@ def _filled(text: str, subjects: tuple[Subject, ...]) -> str:
     for kind in ("host", "path", "package", "repository", "tensor"):
         if "{" + kind + "}" in text:
             name = next((subject.name for subject in subjects if subject.kind == kind), kind.upper())
-            text = text.replace("{" + kind + "}", name)
+            text = text.replace("{" + kind + "}", shlex.quote(name))  # in a command, perhaps, and the text is anybody's
     return text
 
 

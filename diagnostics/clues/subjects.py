@@ -83,6 +83,8 @@ def repositories(text: str, source: tuple[str, ...] = ()) -> list[str]:
             name = f"{match['owner']}/{match['name']}"
         else:
             name = next(value for key in ("id", "id2", "id3", "id4", "id5") if (value := match[key])).rstrip(".")
+        if _clean(name) != name:  # a token where a name should be: nothing to ask the hub for
+            continue
         if name not in _NOT_A_REPOSITORY and not name.startswith(("docs/", "settings/", "api/", "lfs/")):
             found.append(name)
     return list(dict.fromkeys(found))[:4]

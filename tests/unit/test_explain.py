@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import socket
 import ssl
 from collections import Counter
@@ -15,8 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import diagnostics
+from diagnostics import errors
 from diagnostics.causes import BY_ID
 from diagnostics.clues.lines import read_lines
+from diagnostics.codec import encode
 from diagnostics.facts.signatures import Signature, compiled, look, signatures
 
 DATA = Path(__file__).parent / "data"
@@ -334,3 +337,21 @@ def test_a_long_log_is_read_at_its_ends_and_where_it_fails() -> None:
     assert (found[0].cause, found[0].evidence[0].subject.name) == ("disk-space-insufficient", "line 150004")
     assert causes(filler + "Killed\n")[0] == "load-killed"
     assert read_lines(filler).shortened and not read_lines(PLAIN).shortened
+
+
+def test_a_token_in_place_of_a_name_is_neither_shown_nor_asked_for() -> None:
+    """Somebody passed the token as the model; its twin names a model."""
+    token = "hf_" + "AbCdEfGhIjKlMnOpQrStUvWxYz01234567"
+    text = "OSError: org/{} is not a local folder and is not a valid model identifier listed on 'https://huggingface.co/models'"
+    shown = errors.clues_of(text.format(token).encode(), "")
+    assert token not in json.dumps(encode(shown)) + "\n".join(errors.lines(shown))
+    assert errors.clues_of(text.format("name").encode(), "").guessed == "hub:org/name"
+
+
+def test_what_to_look_at_holds_no_command_of_the_text() -> None:
+    """A host in a pasted log may be anything; what is pasted from our answer stays a word."""
+    text = "requests.exceptions.ConnectionError: HTTPSConnectionPool: Failed to establish a new connection: [Errno 111] Connection refused https://$(touch${IFS}x).example/"
+    looks = [item.look for item in errors.clues_of(text.encode(), "").explanations]
+    assert looks
+    for told in looks:
+        assert "$(" not in re.sub(r"'[^']*'", "", told), told
