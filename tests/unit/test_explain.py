@@ -342,7 +342,7 @@ def test_a_long_log_is_read_at_its_ends_and_where_it_fails() -> None:
 def test_a_token_in_place_of_a_name_is_neither_shown_nor_asked_for() -> None:
     """Somebody passed the token as the model; its twin names a model."""
     token = "hf_" + "AbCdEfGhIjKlMnOpQrStUvWxYz01234567"
-    text = "OSError: org/{} is not a local folder and is not a valid model identifier listed on 'https://huggingface.co/models'"
+    text = "org/{} is not a local folder and is not a valid model identifier listed on 'https://huggingface.co/models'"
     shown = errors.clues_of(text.format(token).encode(), "")
     assert token not in json.dumps(encode(shown)) + "\n".join(errors.lines(shown))
     assert errors.clues_of(text.format("name").encode(), "").guessed == "hub:org/name"
