@@ -21,7 +21,7 @@ def _as_nobody(ask: Callable[[], Any], tmp_path: Path) -> Any:
         if not stat.S_IMODE(parent.stat().st_mode) & 0o001:
             parent.chmod(parent.stat().st_mode | 0o011)
         parent = parent.parent
-    ask()  # nobody may not be able to read this Python's own library: what is imported late has to be imported by now
+    "".encode("ascii").decode("idna")  # nobody may not be able to read this Python's own library: these are imported late
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
