@@ -146,11 +146,11 @@ def _wrapped(text: str, width: int, markup: dict[str, bool] | None = None, inden
     hanging = " " * (hang or len(indent) + (2 if text.startswith(("✗ ", "! ", "✓ ", "· ")) else 0))
     lines, line = [], indent
     for word in plain(text, 5000).split(" "):
-        started = line not in (indent, hanging)
+        started = line not in (indent, hanging) and line.strip() not in ("✗", "!", "✓", "·")  # a mark stands beside the first word, however long that is
         if started and word and columns(line) + 1 + columns(word) > width:
             lines.append(line.rstrip())
             line, started = hanging, False
-        line += (" " if started else "") + word
+        line += (" " if line not in (indent, hanging) else "") + word
     return [Line(each, markup or {}) for each in (*lines, line.rstrip())]
 
 

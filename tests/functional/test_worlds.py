@@ -42,7 +42,8 @@ def test_the_first_diagnosis_is_the_root_cause(world: World, outcomes: dict[str,
     assert [secret for secret in SECRETS if secret in outcome.everything()] == []
     if world.cause:
         root = outcome.document["diagnoses"][0]
-        assert root["title"][1:30] in outcome.first_line.replace("  ", " "), "the first line of our section names the root cause"
+        title, first = (" ".join(text.split()) for text in (root["title"], outcome.first_line))
+        assert title[1:30] in first, "the first line of our section names the root cause"
         assert root["evidence"], "somebody has to be able to believe it"
         assert root["remedies"], "and to do something about it"
 
