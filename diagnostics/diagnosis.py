@@ -16,7 +16,6 @@ from typing import Any
 
 from diagnostics import checks as checks_package
 from diagnostics.case import (
-    ABSENT,
     Case,
     Cause,
     CheckResult,
@@ -237,12 +236,9 @@ def _result(check: Check, expect: Expect, error: str, seconds: float, diagnoses:
         return replace(result, outcome=outcome_of(result, diagnoses))
     if expect.blocked and not expect.examined:
         root = _blocking(expect, diagnoses)
-        return replace(
-            result,
-            outcome="blocked",
-            blocked_by=root.cause if root else ABSENT,
-            reason=f"not reached: {root.title}" if root else result.reason or "not reached",
-        )
+        if root is None:  # nothing stands in the way: there was nothing to reach
+            return replace(result, outcome="skipped", reason=result.reason or "not reached")
+        return replace(result, outcome="blocked", blocked_by=root.cause, reason=f"not reached: {root.title}")
     if not expect.examined:
         return replace(result, outcome="skipped", reason=result.reason or "nothing to examine here")
     return result
