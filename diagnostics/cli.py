@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def explain(name: str) -> int:
     """The page of a cause; or what a file's (or standard input's) error can mean, by the text alone: 1 where something in it is known to be wrong, else 0."""
-    if name != "-" and (name in BY_ID or not os.path.exists(name)):
+    if name != "-" and (name in BY_ID or not (os.path.exists(name) or "/" in name or "." in name)):  # an id has neither
         return run([f"--diagnose-explain={name}"])
     try:
         clues = errors.clues_of(errors.read_error(name), "")

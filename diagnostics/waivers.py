@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import difflib
 import re
 from dataclasses import dataclass
 
@@ -29,7 +30,8 @@ def parse_waiver(text: str, today: datetime.date) -> Waiver:
     if not equals or not comma or not reason.strip():
         raise ValueError("write it as ID=reason,YYYY-MM-DD")
     if cause not in BY_ID:
-        raise ValueError(f"there is no cause “{plain(cause, 60)}”")
+        near = difflib.get_close_matches(cause.lower(), list(BY_ID), 1, 0.5)
+        raise ValueError(f"there is no cause “{plain(cause, 60)}”" + (f": did you mean {near[0]}?" if near else ""))
     if not re.fullmatch(r"\d{4}-\d\d-\d\d", until.strip()):
         raise ValueError("the date after the last comma must be YYYY-MM-DD")
     try:

@@ -19,7 +19,7 @@ _REPOSITORY = re.compile(
     r"(?:huggingface\.co|hf\.co|hf-mirror\.com)/(?:api/(?:models|datasets)/)?(?P<id>[\w.-]{1,96}/[\w.-]{1,96})(?=/(?:resolve|tree|blob|revision|discussions)\b|[\s'\".,)]|$)"
     r"|models--(?P<owner>[\w.-]{1,96}?)--(?P<name>[\w.-]{1,96}?)(?=[/\\'\"\s.]|$)"
     r"|(?:tokenizer for|configuration of|config for|model for|weights for|processor for|to load|accessing|extractor for) '(?P<id2>[\w.-]{1,96}/[\w.-]{1,96})'"
-    r"|^(?P<id3>[\w.-]{1,96}/[\w.-]{1,96}) (?:is not a local folder|does not appear to have)"
+    r"|(?<![\w./@-])(?P<id3>[\w.-]{1,96}/[\w.-]{1,96}) (?:is not a local folder|does not appear to have)"
     r"|(?:from_pretrained|snapshot_download|hf_hub_download|load_dataset|SentenceTransformer|pipeline|LLM)\((?:[^()\n]{0,80}?(?:model|repo_id|model_id|path)=)?[\"'](?P<id4>[\w-][\w.-]{0,95}(?:/[\w.-]{1,96})?)[\"']"
     r"|/(?P<id5>[\w.-]{1,96}/[\w.-]{1,96})/resolve/",
     re.MULTILINE,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cryptography import x509
 
-MISSING = "The lab's certificates need two packages more: pip install 'pytest-diagnostics[lab]'."
+MISSING = "The lab's certificates need two packages more: pip install 'pytest-diagnostics[lab]' (in a checkout: pip install -e '.[lab]')."
 DAY = datetime.timedelta(days=1)
 LONG_AGO, FAR_OFF = datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC), datetime.datetime(2099, 1, 1, tzinfo=datetime.UTC)
 # Of an organisation that browsers trust, so that a diagnosis takes it for public. It lives in the lab's stores only.

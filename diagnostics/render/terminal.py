@@ -78,7 +78,8 @@ def _first(report: Report, live: list[Diagnosis], width: int) -> list[Line]:
         return _wrapped(f"· Interrupted ({plain(report.interrupted, 60)}) before anything was found wrong with {target}", width, WARN)
     if report.judgement.verdict == "unverified":
         return _wrapped(f"· Nothing could be verified about {target}", width, WARN)
-    return _wrapped(f"✓ Healthy: nothing stands in the way of {target}", width, GOOD)
+    said = words.nothing_stands(report)
+    return _wrapped(f"✓ Healthy: {said[:1].lower()}{said[1:]} of {target}", width, GOOD)
 
 
 def _diagnosis(diagnosis: Diagnosis, width: int, first: bool) -> list[Line]:

@@ -77,7 +77,13 @@ def lead(report: Report) -> str:
         return "Interrupted before anything was found wrong"
     if report.judgement.verdict == "unverified":
         return "Nothing could be verified"
-    return "Nothing stands in the way"
+    return nothing_stands(report)
+
+
+def nothing_stands(report: Report) -> str:
+    """That nothing is wrong, and how far that goes: what is waived is still there."""
+    waived = any(diagnosis.waived for diagnosis in report.judgement.diagnoses)
+    return "Nothing but what is waived stands in the way" if waived else "Nothing stands in the way"
 
 
 def owners(diagnosis: Diagnosis) -> str:
