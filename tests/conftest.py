@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 
+import hypothesis
 import pytest
+
+# The same examples every time where a gate hangs on it; new ones at a desk, where somebody can look.
+hypothesis.settings.register_profile("gate", derandomize=True)
+hypothesis.settings.load_profile("gate" if os.environ.get("NOTHING_MAY_BE_SKIPPED") else "default")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

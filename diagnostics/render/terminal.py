@@ -79,7 +79,7 @@ def _first(report: Report, live: list[Diagnosis], width: int) -> list[Line]:
     if report.judgement.verdict == "unverified":
         return _wrapped(f"· Nothing could be verified about {target}", width, WARN)
     said = words.nothing_stands(report)
-    return _wrapped(f"✓ Healthy: {said[:1].lower()}{said[1:]} of {target}", width, GOOD)
+    return _wrapped(f"✓ Healthy: {said[:1].lower()}{said[1:]} of {target}{words.how_far(report)}", width, GOOD)
 
 
 def _diagnosis(diagnosis: Diagnosis, width: int, first: bool) -> list[Line]:

@@ -6,6 +6,7 @@ import re
 import shlex
 
 from diagnostics.case import Case, Diagnosis, Digests, Evidence, Interpreter, Listing, Packages, Platform, Report
+from diagnostics.diagnosis import all_checks
 from diagnostics.redact import plain
 
 OWNERS = {
@@ -77,7 +78,13 @@ def lead(report: Report) -> str:
         return "Interrupted before anything was found wrong"
     if report.judgement.verdict == "unverified":
         return "Nothing could be verified"
-    return nothing_stands(report)
+    return nothing_stands(report) + how_far(report)
+
+
+def how_far(report: Report) -> str:
+    """Where only some checks were asked (-k, node ids), green goes no further than they."""
+    asked, every = len(report.judgement.results), len(all_checks())
+    return f" (only {asked} of {every} checks were asked)" if asked < every else ""
 
 
 def nothing_stands(report: Report) -> str:

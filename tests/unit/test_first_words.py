@@ -7,8 +7,9 @@ import dataclasses
 import pytest
 
 from diagnostics import cli, explain
+from diagnostics.diagnosis import all_checks
 from diagnostics.render import terminal
-from tests.examples import broken
+from tests.examples import broken, healthy
 
 
 def test_the_id_in_transformers_own_sentence_is_the_subject() -> None:
@@ -31,3 +32,12 @@ def test_a_file_that_is_not_there_is_no_unknown_cause(capsys: pytest.CaptureFixt
     """``explain FILE``: an id has neither a slash nor a dot."""
     assert cli.main(["explain", "/nowhere/crash.log"]) == 4
     assert "cannot be read: No such file" in capsys.readouterr().err
+
+
+def test_green_goes_no_further_than_the_checks_that_were_asked() -> None:
+    """-k disk on a machine without a network is no healthy machine."""
+    report = healthy()
+    some = dataclasses.replace(report, judgement=dataclasses.replace(report.judgement, results=report.judgement.results[:3]))
+    first = " ".join(line.text.strip() for line in terminal.section(some, 100, {})[:2])
+    assert first.endswith(f"(only 3 of {len(all_checks())} checks were asked)")
+    assert "only" not in terminal.section(report, 200, {})[0].text

@@ -344,8 +344,9 @@ def ours(family: str, variables: dict[str, str], place: tuple[str, str, int]) ->
 def test_requests_itself(variables: dict[str, str], place: tuple[str, str, int]) -> None:
     """Our requests takes the way that requests takes."""
     requests = pytest.importorskip("requests")
-    # It asks urllib, where an empty no_proxy hides NO_PROXY, for a star alone and for itself otherwise.
-    assume(not (variables.get("no_proxy") == "" and variables.get("NO_PROXY", "").strip() == "*"))
+    # It asks urllib, where an empty no_proxy hides NO_PROXY, for a star alone and for upper case, and itself otherwise: a corner that the table leaves out.
+    hidden = variables.get("NO_PROXY", "").strip() if variables.get("no_proxy") == "" else ""
+    assume(hidden != "*" and hidden == hidden.lower())
     with pytest.MonkeyPatch.context() as patch:
         _only(patch, variables)
         url = address(*place)
