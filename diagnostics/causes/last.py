@@ -20,7 +20,7 @@ def _timed_out(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
             cause="survey-timed-out",
             subjects=tuple(dict.fromkeys(fault.subject for fault in claims)),
             claims=claims,
-            facts={"waited": waited, "budget": f"{case.budget_seconds:.0f}"},
+            facts={"waited": waited, "budget": _looked_for(case)},
             evidence=tuple(_slow_steps(case)),
         )
     ]
@@ -32,6 +32,12 @@ def _slow_steps(case: Case) -> Iterator[Evidence]:
         subject = Subject(kind="host", name=f"{leg.host}:{leg.port}")
         steps = (("its name", leg.resolution), ("a connection", leg.connection), ("TLS", leg.handshake), (f"an answer to {leg.method}", leg.response))
         yield from (note(subject, f"seconds for {what}", f"{step.seconds:.1f}", "") for what, step in steps if step and step.seconds >= LATE_SECONDS)
+
+
+def _looked_for(case: Case) -> str:
+    """Seconds: the budget, or less where the run was interrupted before."""
+    ended_early = 0 < case.seconds < case.budget_seconds
+    return f"{case.seconds:.1f}" if ended_early else f"{case.budget_seconds:.0f}"
 
 
 def _timed_out_remedies(finding: Finding, case: Case) -> list[Remedy]:
