@@ -88,7 +88,7 @@ def refuted(explanation: Explanation, results: tuple[CheckResult, ...]) -> bool:
 def why_unchecked(case: Case, explanation: Explanation, results: tuple[CheckResult, ...]) -> str:
     """What kept the probes from looking, or why what they saw does not count."""
     if isinstance(case.clues, Clues) and case.clues.here is False:
-        return "the text is from another machine, so nothing here can confirm it"
+        return "the files it names are not here, so it seems to be from another machine, and nothing here can confirm it"
     if blocked := _blocked(explanation, results):
         return f"it could not be checked from here ({blocked.reason or 'not reached'})"
     if refuted(explanation, results):

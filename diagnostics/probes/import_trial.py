@@ -34,7 +34,7 @@ import json, time
 try:
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")
-except Exception:
+except OSError:
     pass
 for name in sys.argv[1:]:
     start, said = time.time(), {"module": name}
