@@ -1014,4 +1014,5 @@ class Report:
     judgement: Judgement
     hosts: tuple[Host, ...] = ()
     interrupted: str = ""  # what ended the run early
+    waited_for: str = ""  # then
     extra: dict[str, Any] = field(default_factory=dict)

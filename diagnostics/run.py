@@ -83,8 +83,11 @@ class Run:
         """What is known: of this machine, or of the one that a report is from; with the clues of a pasted error."""
         if self.given.case is not None:
             return self.given.case
+        from diagnostics.report import cut_short
+
         assert self._survey is not None
-        return dataclasses.replace(self._survey.case(), clues=self.given.clues)
+        case = dataclasses.replace(self._survey.case(), clues=self.given.clues)
+        return cut_short(case) if self.interrupted or self._bug else case
 
     def differences(self) -> list[str]:
         """What differs from the machine of --diagnose-against, to print."""

@@ -75,7 +75,7 @@ def _first(report: Report, live: list[Diagnosis], width: int) -> list[Line]:
         return []
     target = words.target_name(report)
     if report.interrupted:
-        return _wrapped(f"· Interrupted ({plain(report.interrupted, 60)}) before anything was found wrong with {target}", width, WARN)
+        return _wrapped(f"· {words.interrupted(report)}: {target}", width, WARN)
     if report.judgement.verdict == "unverified":
         return _wrapped(f"· Nothing could be verified about {target}", width, WARN)
     said = words.nothing_stands(report)

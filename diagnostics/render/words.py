@@ -75,10 +75,16 @@ def lead(report: Report) -> str:
     if found:
         return title(found[0])
     if report.interrupted:
-        return "Interrupted before anything was found wrong"
+        return interrupted(report)
     if report.judgement.verdict == "unverified":
         return "Nothing could be verified"
     return nothing_stands(report) + how_far(report)
+
+
+def interrupted(report: Report) -> str:
+    """That the run ended early, and what it was waiting for then."""
+    waiting = f", while waiting for {plain(report.waited_for, 200)}" if report.waited_for else ""
+    return f"Interrupted ({plain(report.interrupted, 60)}) before anything was found wrong{waiting}"
 
 
 def how_far(report: Report) -> str:

@@ -212,7 +212,7 @@ def several() -> Report:
 
 def interrupted() -> Report:
     """Ctrl-C before the probes had ended."""
-    gone = Unseen("timed_out", "interrupted")
+    gone = Unseen("timed_out", "the list of files")
     bare = Case(
         started="2026-11-22T01:00:00Z",
         seconds=0.41,
@@ -225,7 +225,7 @@ def interrupted() -> Report:
         packages=gone,
         files=gone,
     )
-    return reported(bare, "Ctrl-C")
+    return reported(report.cut_short(bare), "Ctrl-C")
 
 
 def unverified() -> Report:

@@ -44,7 +44,7 @@ def end(process: subprocess.Popen[str], folder: Path) -> Outcome:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_a_report(number: signal.Signals, tmp_path: Path) -> None:
-    """Ctrl-C, and the SIGTERM of a scheduler: exit 2, and the report says what was being waited for."""
+    """Ctrl-C, and the SIGTERM of a scheduler: exit 2, and the report says what was being waited for, which is nobody's fault yet."""
     with silent_host() as (spec, until_asked):
         process = begin(spec, tmp_path)
         until_asked()
@@ -52,7 +52,11 @@ def test_an_interrupt_leaves_a_report(number: signal.Signals, tmp_path: Path) ->
         outcome = end(process, tmp_path)
     assert outcome.code == 2, outcome.output
     assert outcome.document["interrupted"] == ("Ctrl-C" if number == signal.SIGINT else "SIGTERM")
-    assert "Interrupted" in outcome.first_line or outcome.document["diagnoses"], outcome.output
+    assert outcome.first_line.startswith(f"· Interrupted ({outcome.document['interrupted']}) before anything was found wrong, while waiting for"), (
+        outcome.output
+    )
+    assert outcome.document["verdict"] == "unverified"
+    assert outcome.document["diagnoses"] == [], "silence that was cut short is no finding"
 
 
 def test_a_second_interrupt_does_not_end_the_writing(tmp_path: Path) -> None:
