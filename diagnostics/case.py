@@ -42,6 +42,30 @@ Severity = Literal["error", "warning"]
 Owner = Literal["you", "machine", "network", "server", "author"]
 Outcome = Literal["passed", "failed", "warned", "blocked", "skipped", "error"]
 Verdict = Literal["healthy", "degraded", "broken", "unverified"]
+HostState = Literal[
+    "reached",
+    "not-tried",
+    "name-unknown",
+    "refused",
+    "reset",
+    "dropped",
+    "unreachable",
+    "denied-here",
+    "proxy-unreachable",
+    "proxy-refused",
+    "proxy-login",
+    "proxy-silent",
+    "tls-reset",
+    "tls-dropped",
+    "tls-by-name",
+    "tls-replaced",
+    "tls-failed",
+    "not-tls",
+    "request-cut",
+    "request-dropped",
+    "filtered",
+    "content-cut",
+]
 
 
 # --- what is to be loaded ---------------------------------------------------------------------------------------------------
@@ -267,6 +291,7 @@ class Connection:
     port: int
     attempts: tuple[Attempt, ...] = ()
     address: Address | Unseen = ABSENT  # the one the ladder went on with
+    source: str = ""  # this machine's own address towards it
     seconds: float = 0.0
 
 
@@ -832,6 +857,13 @@ class Host:
     port: int
     needed_for: str
     reached: bool
+    direction: Literal["out"] = "out"  # a download opens every connection itself
+    protocol: Literal["tcp"] = "tcp"
+    through: str = ""  # the proxy, host:port
+    state: HostState = "not-tried"
+    how: str = ""  # what stood in the way, for whoever runs the firewall or the proxy
+    addresses: tuple[str, ...] = ()  # that were tried, where the host itself was spoken to
+    source: str = ""  # this machine's address on that connection, as it sees it (before any NAT)
 
 
 @record

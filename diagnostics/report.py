@@ -6,7 +6,8 @@ import dataclasses
 from typing import Any, TypeVar
 
 from diagnostics import __version__
-from diagnostics.case import Case, Host, Judgement, Leg, Report, Unseen
+from diagnostics.case import Case, Judgement, Leg, Report, Unseen
+from diagnostics.reaching import hosts_of
 
 Holder = TypeVar("Holder", Case, Leg)
 WAITED = "the run ended early while it waited for "
@@ -42,22 +43,3 @@ def _waited_for(case: Case) -> str:
     """What a run that ended early was waiting for: a step of a leg, which names its host, before whole records."""
     details = (value.detail for record in (*case.legs, case) for value in vars(record).values() if isinstance(value, Unseen))
     return next((detail.removeprefix(WAITED) for detail in details if detail.startswith(WAITED)), "")
-
-
-def hosts_of(case: Case) -> tuple[Host, ...]:
-    """Every host that was asked, as it was met, for what, and whether it was reached."""
-    found: dict[tuple[str, int], Host] = {}
-    for journey in case.journeys or ():
-        for leg in journey.legs:
-            before = found.get((leg.host, leg.port))
-            purpose = "metadata" if leg is journey.legs[0] and journey.name in ("hub", "listing", "tree") else "files"
-            needed_for = (
-                before.needed_for if before and purpose in before.needed_for else ", ".join(filter(None, (before.needed_for if before else "", purpose)))
-            )
-            found[leg.host, leg.port] = Host(host=leg.host, port=leg.port, needed_for=needed_for, reached=reached(leg) or bool(before and before.reached))
-    return tuple(found.values())
-
-
-def reached(leg: Leg) -> bool:
-    """Whether the host itself answered."""
-    return bool(leg.response and leg.response.outcome == "answered" and leg.response.status != 407)

@@ -76,6 +76,16 @@ def known_hosts() -> tuple[str, ...]:
     return tuple(pattern for row in _table()["hosts"] for pattern in row["patterns"] if not pattern.startswith("*."))
 
 
+def of_the_hub() -> tuple[str, ...]:
+    """The host names and patterns that huggingface.co sends a client to for the bytes."""
+    return tuple(pattern for row in _table()["hosts"] if row["purpose"].startswith("the Hub's ") for pattern in row["patterns"])
+
+
+def as_of() -> str:
+    """The day of the table."""
+    return str(_table()["as_of"])
+
+
 def inspection_product(issuer_text: str) -> str:
     """The product that signs with this issuer name to inspect TLS, "" where none is recognised."""
     return _product(_patterns("inspection"), issuer_text)

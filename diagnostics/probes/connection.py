@@ -55,7 +55,21 @@ def connect(
             sock.close()
     ordered = tuple(attempts[address] for address in addresses[:MOST_ADDRESSES])
     seconds = attempts[chosen].seconds if chosen else time.monotonic() - started
-    return Connection(port=port, attempts=ordered, address=chosen or ABSENT, seconds=seconds), sockets.add(connected[chosen]) if chosen else None
+    source = own_address(chosen or next(iter(addresses), None), port)
+    made = Connection(port=port, attempts=ordered, address=chosen or ABSENT, source=source, seconds=seconds)
+    return made, sockets.add(connected[chosen]) if chosen else None
+
+
+def own_address(towards: Address | None, port: int) -> str:
+    """The address this machine would speak from, by its routing table; "" where there is no route. Nothing is sent: a datagram socket connects to nobody."""
+    if towards is None:
+        return ""
+    try:
+        with socket.socket(socket.AF_INET6 if towards.family == "ipv6" else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.connect((towards.ip, port))
+            return str(sock.getsockname()[0])
+    except (OSError, OverflowError):
+        return ""
 
 
 def _begin(

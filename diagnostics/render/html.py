@@ -14,6 +14,7 @@ from diagnostics.redact import plain
 from diagnostics.render import json as json_renderer
 from diagnostics.render import words
 from diagnostics.render.ladder import ladder
+from diagnostics.render.ticket import TITLE, ticket
 
 if TYPE_CHECKING:
     import jinja2
@@ -54,6 +55,7 @@ def text(report: Report) -> str:
         rerun=Command(words.rerun(report)),
         document=Markup(escape(document[:MOST_JSON])),  # ASCII already; its ends of lines are meant
         cut=cut,
+        ticket=Markup(escape(ticket(report))),
     )
 
 
@@ -64,7 +66,7 @@ def _page() -> jinja2.Template:
     source = importlib.resources.files("diagnostics.render").joinpath("report.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_shown)
     environment.filters |= {"command": Command, "sentence": words.title, "owners": words.owners, "alternative": words.alternative}
-    environment.globals |= {"tones": TONES, "said": SAID, "most_evidence": MOST_EVIDENCE, "most_hosts": MOST_HOSTS}
+    environment.globals |= {"tones": TONES, "said": SAID, "most_evidence": MOST_EVIDENCE, "most_hosts": MOST_HOSTS, "ticket_title": TITLE}
     return environment.from_string(source)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from diagnostics.case import Case, CheckResult, Diagnosis, Files, Listing, Report
 from diagnostics.codec import encode
+from diagnostics.render.ticket import ticket
 
 
 def text(report: Report) -> str:
@@ -27,6 +28,7 @@ def document(report: Report) -> dict[str, Any]:
         **({"interrupted": report.interrupted} if report.interrupted else {}),
         "targets": [_target(case)],
         "hosts": [encode(host) for host in report.hosts],
+        "ticket": ticket(report),
         "diagnoses": [_diagnosis(diagnosis) for diagnosis in report.judgement.diagnoses],
         "checks": [_check(result) for result in report.judgement.results],
         "environment": encode(case.environment),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from diagnostics.case import Diagnosis, Evidence, Remedy, Report
 from diagnostics.redact import plain
 from diagnostics.render import words
+from diagnostics.render.ticket import TITLE, ticket
 
 MOST_CHARACTERS = 60_000  # GitHub takes 65,536 in an issue
 MOST_COMMAND = 2000
@@ -146,12 +147,10 @@ def _unhashed(report: Report) -> str:
 
 
 def _hosts(report: Report, room: Room) -> str:
-    if not report.hosts:
-        return ""
-    shown = report.hosts[: room.hosts]
-    rows = [f"| {span(host.host, 255)} | {host.port} | {escape(host.needed_for, 100)} | {'reached' if host.reached else '**not reached**'} |" for host in shown]
-    more = [f"… and {len(report.hosts) - len(shown)} more in report.json", ""] if len(report.hosts) > len(shown) else []
-    return "\n".join(["### Hosts this target needs", "", "| host | port | for | |", "|---|---|---|---|", *rows, "", *more])
+    """The ticket, in a fence longer than any run of backticks in it."""
+    lines = ticket(report, room.hosts).splitlines()
+    fence = "`" * max(3, max(map(_longest_run, lines), default=0) + 1)
+    return "\n".join([f"### {TITLE}", "", f"{fence}text", *lines, fence, ""]) if lines else ""
 
 
 def _checks(report: Report, room: Room) -> str:

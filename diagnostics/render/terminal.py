@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from diagnostics.case import CheckResult, Diagnosis, Remedy, Report
 from diagnostics.redact import plain
 from diagnostics.render import words
+from diagnostics.render.ticket import short
 
 MOST_EVIDENCE = {True: 10, False: 4}  # of the first root, of each further one
 GOOD, BAD, WARN, DIM, STRONG, PASTE = (
@@ -60,6 +61,7 @@ def section(report: Report, width: int, paths: Mapping[str, str], ascii: bool = 
         lines += [Line("")] if number else []
         lines += _diagnosis(diagnosis, width, number == 0)
     lines += _waived(report, width)
+    lines += [Line(""), *_wrapped(f"· {said}", width)] if (said := short(report)) else []
     lines += [Line(""), *_checks(report, width), *_where(report, paths, width)]
     return [Line(_shown(line.text, ascii), line.markup) for line in lines]
 
