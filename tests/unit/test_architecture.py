@@ -21,6 +21,7 @@ MAY_KNOW = {
     "environment": BASE | {"environment"},
     "targets": BASE | {"environment", "targets"},
     "probes": LOOKERS,
+    "transfer": LOOKERS | {"transfer"},
     "causes": {"case", "facts", "causes"},
     "checks": {"case", "facts", "checks", "diagnosis"},
     "diagnosis": {"case", "facts", "causes", "checks", "confirmation"},
