@@ -84,6 +84,7 @@ class Target:
     urls: tuple[str, ...] = ()  # redacted; the full ones are in Secrets.urls, same order
     paths: tuple[str, ...] = ()  # local folders or files
     published: tuple[Published, ...] = ()  # digests that came with the SPEC (#sha256=…, a manifest)
+    listed: tuple[RemoteFile, ...] = ()  # what a manifest names
     patterns: tuple[str, ...] = ()  # --diagnose-files
     client: ClientUse | Unseen = NOT_ASKED  # who fetches it (facts/clients)
     transports: tuple[ClientUse, ...] = ()  # others that move bytes of it (hf_xet)
@@ -477,6 +478,7 @@ class RemoteFile:
     sha256: str | Unseen = ABSENT
     git_sha1: str | Unseen = ABSENT
     url: str = ""
+    role: str = ""  # what it is for (facts/roles): weights, index, config, tokenizer, code, data, text, other
 
 
 @record
@@ -849,6 +851,7 @@ class Digests:
     unverified_bytes: int = 0
     unpublished: tuple[str, ...] = ()  # nothing to compare with
     seconds_left: float = 0.0  # estimate for the unverified ones
+    known: tuple[Published, ...] = ()  # every digest of what is here, published or computed: only where a list of files is to be written
 
 
 @record

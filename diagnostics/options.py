@@ -31,6 +31,7 @@ class Options:
     error: str = ""
     case: str = ""
     against: str = ""
+    manifest: str = ""
 
 
 def read(config: pytest.Config) -> Options:
@@ -50,6 +51,7 @@ def read(config: pytest.Config) -> Options:
         error=_text(config, "diagnose_error"),
         case=_text(config, "diagnose_case"),
         against=_text(config, "diagnose_against"),
+        manifest=_text(config, "diagnose_manifest"),
     )
 
 

@@ -202,7 +202,7 @@ def _section(reporter: pytest.TerminalReporter, run: Run, exitstatus: int) -> No
     reporter.section("diagnosis", bold=True)
     for line in terminal.section(run.report, writer.fullwidth, run.written, ascii=not _speaks_unicode(writer)):
         writer.line(line.text, **line.markup)
-    for text in (*run.unwritten, *run.differences()):
+    for text in (*run.unwritten, *run.notes, *run.differences()):
         writer.line(text, yellow=text in run.unwritten)
     code = run.exit_code(exitstatus)
     writer.line(f"exit {code}: {MEANING.get(code, 'see pytest')}")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from diagnostics.probes.survey import Survey
 
 FREE = frozenset({"target", "environment"})  # records that need no probe
+LISTS = frozenset({"listing", "journeys", "files", "digests"})  # what a list of files is written from
 EXIT = {"healthy": 0, "degraded": 0, "broken": 1, "unverified": 5}
 
 
@@ -35,6 +36,7 @@ class Run:
         self.interrupted = ""  # by what
         self.written: dict[str, str] = {}  # kind of report → where it is
         self.unwritten: list[str] = []  # what could not be written, and why
+        self.notes: list[str] = []  # what else was written, to print
         self.restore: Callable[[], object] = lambda: None  # gives back what the run took over (a signal handler)
         self._survey: Survey | None = None
         self._checks: list[str] = []
@@ -52,10 +54,17 @@ class Run:
             if self.given.case is not None:
                 self._judge()
                 return
-            wanted = frozenset(name for check in checks for name in check.needs) - FREE
+            wanted = frozenset(name for check in checks for name in check.needs) - FREE | (LISTS if chosen.manifest else frozenset())
             try:
                 survey = prepare(
-                    chosen.spec, files=chosen.files, timeout=chosen.timeout, digests=chosen.digests, python=chosen.python, wanted=wanted, progress=progress
+                    chosen.spec,
+                    files=chosen.files,
+                    timeout=chosen.timeout,
+                    digests=chosen.digests,
+                    python=chosen.python,
+                    wanted=wanted,
+                    listed=bool(chosen.manifest),
+                    progress=progress,
                 )
             except ValueError as error:  # demo:FAULT that does not exist
                 raise pytest.UsageError(redact.plain(str(error))) from None
@@ -119,6 +128,8 @@ class Run:
                 self._judge()
             if self.report is not None:
                 self._write(self.report, here)
+            if self.options.manifest and self._survey is not None:
+                self._write_manifest(self._seen(), here)  # before names were made anonymous: it is for use
 
     def exit_code(self, before: int) -> int:
         """0 healthy or warnings only, 1 broken (or the user's own tests failed), 3 a bug of ours, 5 nothing verified; what pytest says of itself stays."""
@@ -150,6 +161,18 @@ class Run:
             with self._noting("no step summary"), open(summary, "a", encoding="utf-8") as file:
                 file.write(github.step_summary(report))
 
+    def _write_manifest(self, case: Case, here: Path) -> None:
+        from diagnostics.render import manifest, write
+
+        try:
+            document = manifest.text(case)
+        except manifest.NoList as error:
+            self.unwritten.append(f"no list of files could be written: {error}")
+            return
+        place = here / Path(self.options.manifest).expanduser()
+        with self._noting("no list of files"):
+            self.notes.append(f"list of files: {redact.path(write(place, document))}{_bare(manifest.without_digest(document))}")
+
     @contextlib.contextmanager
     def _noting(self, what: str) -> Iterator[None]:
         try:
@@ -164,6 +187,10 @@ class Run:
         yield here / "reports"
         with contextlib.suppress(OSError):  # no folder for temporary files at all
             yield Path(tempfile.gettempdir()) / "pytest-diagnostics"
+
+
+def _bare(count: int) -> str:
+    return f" ({count} of them without a published digest: --diagnose-digests all computes it of what lies here)" if count else ""
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ OPTIONS = {
     "diagnose_digests": ("auto|none|all", "how much to hash: what ten seconds allow, nothing, everything"),
     "diagnose_files": ("GLOB", "which files count, comma-separated (default: those that the loader takes)"),
     "diagnose_python": ("PATH", "the interpreter the model will load in (default: this one)"),
+    "diagnose_manifest": ("FILE", "write the target's files as a list (url, size, digest, role) that --diagnose list:FILE reads"),
     "diagnose_error": ("FILE|-", "an error or a whole log: what it can mean, then what of it is so here (with or without a SPEC)"),
     "diagnose_case": ("FILE", "judge the report.json of a ticket again with today's rules, without looking at this machine"),
     "diagnose_against": ("FILE", "say what differs from the machine of another report.json"),

@@ -13,7 +13,7 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -26,6 +26,7 @@ from diagnostics.probes.budget import start
 from diagnostics.probes.files import local_remembered
 
 CHUNK = 1 << 20
+COMPUTED = "computed here"
 MOST_SUMS_BYTES = 4 << 20
 LEFT_BEHIND_SECONDS = 2.0
 POLL_SECONDS = 0.005
@@ -56,8 +57,12 @@ def see_digests(
     seconds: float,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
+    listed: bool = False,
 ) -> Digests | Unseen:
-    """Hash what is here and compare. ``auto`` stops after ``seconds``; ``progress`` gets (bytes hashed, bytes in all); ``stop`` ends it within 1 MiB a thread."""
+    """Hash what is here and compare. ``auto`` stops after ``seconds``; ``progress`` gets (bytes hashed, bytes in all); ``stop`` ends it within 1 MiB a thread.
+
+    With ``listed`` (a list of files is to be written) ``Digests.known`` has every digest; mode ``all`` then also hashes what has no published one.
+    """
     if not isinstance(files, Files):
         return files
     published = list(_published(target, environment, listing, files))
@@ -65,7 +70,15 @@ def see_digests(
     unpublished = tuple(seen.path for seen in files.files if isinstance(seen.bytes, int) and seen.path not in named)
     tasks = _tasks(files, published)
     if mode == "none":
-        return Digests(unverified=_paths(tasks), unverified_bytes=_total(tasks), unpublished=unpublished, seconds_left=_total(tasks) / GUESS_BYTES_PER_SECOND)
+        return Digests(
+            unverified=_paths(tasks),
+            unverified_bytes=_total(tasks),
+            unpublished=unpublished,
+            seconds_left=_total(tasks) / GUESS_BYTES_PER_SECOND,
+            known=tuple(published) if listed else (),
+        )
+    if listed and mode == "all":
+        tasks = _tasks(files, [*published, *(Published(path=path, value="", source=COMPUTED) for path in unpublished)])
     table = checksums_kept.kept(environment)
     known = _known(tasks, table) if mode == "auto" else {}
     due = [task for task in tasks if task.location not in known]
@@ -73,7 +86,8 @@ def see_digests(
     read, took = hashing.run()
     _keep(read, table)
     hashed = {**known, **read}
-    checked = tuple(digest for task in tasks if task.location in hashed for digest in _compared(task, *hashed[task.location]))
+    found = tuple(digest for task in tasks if task.location in hashed for digest in _compared(task, *hashed[task.location]))
+    checked = tuple(digest for digest in found if digest.expected)
     left = [task for task in tasks if task.location not in hashed]
     rate = sum(task.bytes for task in tasks if task.location in read) / took if read and took > 0 else GUESS_BYTES_PER_SECOND
     return Digests(
@@ -82,7 +96,15 @@ def see_digests(
         unverified_bytes=_total(left),
         unpublished=unpublished,
         seconds_left=_total(left) / max(rate, 1.0),
+        known=(*published, *_computed(found)) if listed else (),
     )
+
+
+def _computed(found: Iterable[Digest]) -> Iterator[Published]:
+    """Digests of what nobody published one of, as they are here."""
+    for digest in found:
+        if not digest.expected and isinstance(digest.actual, str):
+            yield Published(path=digest.path, value=digest.actual, source=COMPUTED, bytes=digest.bytes)
 
 
 def _known(tasks: list[Task], table: checksums_kept.Kept) -> dict[str, tuple[dict[str, str], float]]:
@@ -127,10 +149,13 @@ def _published(target: Target, environment: Environment, listing: Listing | Unse
 
 
 def _of_spec(target: Target, files: Files) -> Iterator[Published]:
-    """The SPEC's own digests; those of a list are for URLs whose last part is the file's name."""
-    by_name = {item.path.rpartition("/")[2]: item for item in target.published}
+    """The SPEC's own digests. Those of a list go by the path it gives them; of a URL, by its last part."""
+    paths = {file.url or file.path: file.path for file in target.listed}
+    strongest = tuple(reversed(target.published))  # the first of a file's digests is to win
+    by_path = {paths.get(item.path, item.path): item for item in strongest}
+    by_name = {item.path.rpartition("/")[2]: item for item in strongest if item.path not in paths}
     for seen in files.files:
-        if item := next((item for item in target.published if item.path == seen.path), by_name.get(seen.path.rpartition("/")[2])):
+        if item := by_path.get(seen.path) or by_name.get(seen.path.rpartition("/")[2]):
             yield replace(item, path=seen.path)
 
 
@@ -337,7 +362,7 @@ def _new(algorithm: str, size: int) -> hashlib._Hash:
 def _compared(task: Task, digests: dict[str, str], seconds: float) -> Iterator[Digest]:
     for item in task.expected:
         actual = digests[item.algorithm]
-        shown = actual[: len(item.value)] if item.source == "file name" else actual
+        shown = actual[: len(item.value)] if item.value else actual  # a prefix is compared as one (torch.hub)
         yield Digest(
             path=redact.plain(item.path, 500),
             algorithm=item.algorithm,

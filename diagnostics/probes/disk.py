@@ -62,7 +62,7 @@ def see_disks(target: Target, environment: Environment, listing: Listing | Unsee
 def _places(target: Target, environment: Environment, listing: Listing | Unseen, files: Files | Unseen) -> tuple[Place, ...]:
     caches = {role: real(path) for role, path in environment.caches.items()}
     places = []
-    if target.kind in ("directory", "file") and target.paths:
+    if target.kind in ("directory", "file", "list") and target.paths:
         places.append(Place("target", real(target.paths[0]), 0, "it is all here, only to be read", write=False))
     elif target.kind in ("url", "list"):
         places.append(_for_urls(target, caches, listing))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from diagnostics.case import Environment, Files, Listing, Problem, Target, Unseen
 from diagnostics.probes import cache
 from diagnostics.probes.files_cached import see_cached
-from diagnostics.probes.files_folder import local_remembered, see_folder, see_single
+from diagnostics.probes.files_folder import local_remembered, see_folder, see_listed, see_single
 from diagnostics.probes.files_one import Looks, owner_name
 from diagnostics.probes.files_wanted import wanted_files
 
@@ -24,6 +24,8 @@ def see_files(target: Target, environment: Environment, listing: Listing | Unsee
     if target.kind in ("directory", "file") and target.paths:
         path = cache.real(target.paths[0])
         return see_folder(target, path, looks) if target.kind == "directory" else see_single(path)
+    if target.kind == "list" and target.paths:
+        return see_listed(target, cache.real(target.paths[0]), looks)
     return Unseen("absent", "a download from a URL leaves no trace that would be looked for" if target.kind in ("url", "list") else "no model was named")
 
 

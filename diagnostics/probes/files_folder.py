@@ -59,6 +59,29 @@ def see_folder(target: Target, folder: str, looks: Looks | None = None) -> Files
     )
 
 
+def see_listed(target: Target, folder: str, looks: Looks | None = None) -> Files:
+    """What a list of files names, in the folder that it names."""
+    shown = redact.path(folder)
+    try:
+        names = cache.walk(folder, hidden=True)
+    except OSError as error:
+        detail = f"{os.strerror(error.errno or errno.EACCES)}{who_owns(folder)}"
+        return Files(place="folder", path=shown, readable=False, absent=(absent(".", "file-unreadable", detail),), message=detail)
+    there, listed = set(names), [file.path for file in target.listed]
+    sizes = {file.path: file.bytes for file in target.listed if isinstance(file.bytes, int)}
+    files, needed = _examined(folder, [path for path in listed if path in there][:MOST_EXAMINED], names, sizes, looks)
+    gone = (*(absent(path, "file-missing", "the list names it, it is not in the folder") for path in listed if path not in there), *needed)
+    left = [name for name in names if _UNFINISHED.match(name) and name not in set(listed)]
+    return Files(
+        place="folder",
+        path=shown,
+        files=files,
+        absent=gone,
+        missing=tuple(seen.path for seen in gone),
+        unfinished=_unfinished(folder, left, there) if gone else (),
+    )
+
+
 def _examined(
     folder: str, telling: list[str], names: list[str], sizes: dict[str, int], looks: Looks | None
 ) -> tuple[tuple[FileSeen, ...], tuple[FileSeen, ...]]:

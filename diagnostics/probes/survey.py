@@ -59,11 +59,13 @@ class Survey:
         budget_seconds: float = 30.0,
         digests: DigestMode = "auto",
         python: str = "",
+        listed: bool = False,
         progress: Progress | None = None,
         cleanup: contextlib.ExitStack | None = None,
     ) -> None:
         self.target, self.environment, self.secrets = target, environment, secrets
         self.wanted, self.budget_seconds, self.digests, self.python = wanted, budget_seconds, digests, python
+        self.listed = listed  # a list of files is to be written
         self._progress = progress or (lambda text: None)
         self._cleanup = cleanup or contextlib.ExitStack()
         self._lock = threading.Lock()
@@ -191,7 +193,7 @@ class Survey:
             return Unseen("not_asked", f"the target cannot be used: {self.target.problem.detail or self.target.problem.code}")
         if not self.wanted & (ON_NETWORK | ON_LISTING):
             return NOT_ASKED
-        if self.target.kind in ("directory", "file"):
+        if self.target.kind in ("directory", "file") or (self.target.paths and self.target.kind == "list" and not self.target.urls):
             return Unseen("absent", "a local folder needs no network")
         if not self.wanted & ON_NETWORK and self.target.kind != "hub":
             return NOT_ASKED
@@ -275,7 +277,7 @@ class Survey:
             return [api_trip("hub", "the hub's API", f"{self._endpoint}/api/models?limit=1")]
         pairs = list(zip(self.secrets.urls, self.target.urls, strict=False))
         chosen = _chosen([url for url, _ in pairs])
-        published = {item.path: item for item in self.target.published}
+        published = {item.path: item for item in reversed(self.target.published)}  # a list gives the strongest digest first
         return [
             Trip(
                 name=f"url-{number}",
@@ -311,8 +313,8 @@ class Survey:
 
     def _listing_without_network(self, reason: Unseen) -> Listing | Unseen:
         if self.target.kind in ("url", "list") and self.target.urls:
-            sizes = {item.path: item for item in self.target.published}
-            listed = tuple(RemoteFile(path=url, bytes=sizes[url].bytes if url in sizes else ABSENT, url=url) for url in self.target.urls)
+            sizes = {item.path: item.bytes for item in self.target.published} | {file.url: file.bytes for file in self.target.listed}
+            listed = tuple(RemoteFile(path=url, bytes=sizes.get(url, ABSENT), url=url) for url in self.target.urls)
             return Listing(source="manifest", files=listed, wanted=tuple(self.target.urls))
         return reason if reason is not ABSENT else Unseen("absent", "no repository to list")
 
@@ -365,7 +367,8 @@ class Survey:
         def progress(done: int, total: int) -> None:
             self._progress(f"verified {done / 1e6:.0f} of {total / 1e6:.0f} MB")
 
-        self._saw(digests=checksums.see_digests(self.target, self.environment, listing, here, self.digests, DIGEST_SECONDS, progress, self._stopped))
+        seen = checksums.see_digests(self.target, self.environment, listing, here, self.digests, DIGEST_SECONDS, progress, self._stopped, self.listed)
+        self._saw(digests=seen)
 
 
 def _chosen(urls: list[str]) -> set[int]:
@@ -393,6 +396,7 @@ def prepare(
     digests: DigestMode = "auto",
     python: str = "",
     wanted: frozenset[str] = EVERYTHING,
+    listed: bool = False,
     progress: Progress | None = None,
 ) -> Survey:
     """A survey of ``spec`` in this process's environment; ``demo`` brings its own. Raises ValueError where ``demo:FAULT`` does not exist."""
@@ -409,7 +413,9 @@ def prepare(
             target, raw = targets.parse(demo.spec, environment, files=files)
         target = dataclasses.replace(target, spec=spec)
     secrets = dataclasses.replace(secrets, urls=raw)
-    return Survey(target, environment, secrets, wanted=wanted, budget_seconds=timeout, digests=digests, python=python, progress=progress, cleanup=stack)
+    return Survey(
+        target, environment, secrets, wanted=wanted, budget_seconds=timeout, digests=digests, python=python, listed=listed, progress=progress, cleanup=stack
+    )
 
 
 def plan(spec: str, *, files: tuple[str, ...] = ()) -> list[str]:

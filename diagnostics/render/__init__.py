@@ -20,13 +20,13 @@ def write_all(report: Report, folders: Sequence[Path]) -> dict[str, Path]:
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            return {name: _write(folder / name, text) for name, text in texts.items()}
+            return {name: write(folder / name, text) for name, text in texts.items()}
         except OSError as error:
             failure = error
     raise failure
 
 
-def _write(path: Path, text: str) -> Path:
+def write(path: Path, text: str) -> Path:
     """Beside, then renamed: a reader sees the old report or the new one, and no planted link is followed."""
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
