@@ -31,17 +31,17 @@ def of(error: BaseException, secrets: Secrets, host: str = "", url: str = "") ->
     root = next((item for item in chain if isinstance(item, OSError) and not isinstance(item, requests.RequestException)), chain[-1])
     tunnel = next((match for item in chain if (match := _TUNNEL.search(str(item)))), None)
     status = int(tunnel[1]) if tunnel else ABSENT
-    reason, passing = ("proxy", status in PASSING_STATUSES) if isinstance(status, int) else _kind(chain, root)
+    kind: tuple[Reason, bool] = ("proxy", status in PASSING_STATUSES) if isinstance(status, int) else _kind(chain, root)
     number = root.verify_code if isinstance(root, ssl.SSLCertVerificationError) else root.errno if isinstance(root, OSError) else None
     return Failure(
-        reason=reason,
+        reason=kind[0],
         detail=secrets.clean(str(root), 200),
         status=status,
         errno=number if isinstance(number, int) else ABSENT,
         exception=type(root).__name__,
         host=host,
         url=secrets.url(url) if url else "",
-        passing=passing,
+        passing=kind[1],
     )
 
 

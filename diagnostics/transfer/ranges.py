@@ -55,3 +55,9 @@ def halved(position: int, end: int, least: int, step: int = 1 << 20) -> int:
     middle = position + (end - position) // 2
     aligned = middle - middle % step
     return aligned if aligned - position >= least else middle
+
+
+def shared(position: int, end: int, block: int, least: int) -> int:
+    """Where a segment that one connection works through ends when others are to take part: after a block, so that the pieces come nearly in order (a digest follows
+    them), and near the file's end in the middle of what is left. ``end`` where it is too short to be shared."""
+    return position + block if end - position >= 2 * block and block >= least else halved(position, end, least)

@@ -6,6 +6,7 @@ On requests' adapter and not on its Session: that follows redirects, reads their
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import ipaddress
 import re
@@ -79,6 +80,17 @@ class Answer:
         source = self.raw._fp
         data: bytes = source.read1(most) if hasattr(source, "read1") else self.raw.read(most, decode_content=False)
         return data
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all of the body was read."""
+        return bool(self.raw._fp.isclosed())
+
+    def abort(self) -> None:
+        """Wake the thread that waits for it (urllib3 2.3 and later; before that its time-out does)."""
+        if hasattr(self.raw, "shutdown"):
+            with contextlib.suppress(OSError, ValueError):
+                self.raw.shutdown()
 
     def leave(self, whole: bool) -> None:
         """Let the connection be used again after ``whole`` of the body was read; else end it."""
