@@ -769,6 +769,7 @@ class FileSeen:
     expected_bytes: int | Unseen = ABSENT
     content: str = ""  # what the bytes are: safetensors, zip, pickle, gguf, json, html, lfs-pointer, empty, zeros …
     defects: tuple[Defect, ...] = ()
+    blob: str = ""  # the blob of the hub's cache that it links to, by name
 
 
 @record
@@ -785,6 +786,7 @@ class Files:
     unfinished: tuple[FileSeen, ...] = ()  # .incomplete, .part, .aria2, .crdownload
     message: str = ""
     absent: tuple[FileSeen, ...] = ()  # what others name and is not here; without a size, the defect says what misses it
+    ref: str = ""  # the commit that the cache remembers for the target's revision
 
 
 @record
@@ -1040,6 +1042,51 @@ class Judgement:
     verdict: Verdict
 
 
+# --- putting right ----------------------------------------------------------------------------------------------------------
+
+
+@record
+class Repair:
+    """One thing to be put right: what is wrong with it, how, and from where. A plan; nothing has been done yet."""
+
+    kind: Literal["missing", "cut", "corrupt", "misplaced", "stale"]
+    path: str  # in the target; of what the cache keeps beside the files, in the cache
+    location: str  # on disk, home as ~
+    why: str
+    how: Literal["fetch", "continue", "copy", "trim", "link", "write", "remove"]
+    source: str = ""  # where the content comes from, for reading
+    bytes: int | Unseen = 0  # to be fetched over the network
+    size: int | Unseen = ABSENT  # of the whole file
+    digest: Published | Unseen = ABSENT
+    blob: str = ""  # its name in the hub's cache
+    good_bytes: int = 0  # from its beginning on, of what lies here, that may be kept
+    partial: str = ""  # where a download of it was left
+    copy: str = ""  # a second copy that is as published
+    cause: str = ""  # the diagnosis that it answers, "" where none does
+
+
+@record
+class Repaired:
+    """What came of it."""
+
+    repair: Repair
+    outcome: Literal["repaired", "not_needed", "refused", "failed"]
+    reason: str = ""
+    fetched_bytes: int = 0
+    by: str = ""  # who fetched it: "huggingface_hub 2.4.0", "pytest-diagnostics"
+    kept: str = ""  # where what was replaced lies now
+    seconds: float = 0.0
+
+
+@record
+class Repairs:
+    """A repair between two looks: the report's judgement is that of the second."""
+
+    before: Judgement
+    done: tuple[Repaired, ...] = ()
+    cannot: str = ""  # what stands in the way of all that is not done
+
+
 @record
 class Report:
     """What the renderers get; ``render/json.py`` gives it its public shape."""
@@ -1050,4 +1097,5 @@ class Report:
     hosts: tuple[Host, ...] = ()
     interrupted: str = ""  # what ended the run early
     waited_for: str = ""  # then
+    repairs: Repairs | Unseen = NOT_ASKED
     extra: dict[str, Any] = field(default_factory=dict)

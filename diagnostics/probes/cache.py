@@ -190,6 +190,15 @@ def blob_of(folder: str, file: RemoteFile) -> str:
     return ""
 
 
+def blob_name(path: str) -> str:
+    """The blob that a snapshot's entry links to, by its name; "" for what is no link into a folder of blobs."""
+    try:
+        folder, name = os.path.split(os.readlink(path))
+    except (OSError, ValueError):
+        return ""
+    return plain(name, 200) if os.path.basename(folder) == "blobs" else ""
+
+
 def leads_inside(path: str, folder: str) -> bool:
     """Whether a snapshot's entry, all links followed, ends in this repository's folder, its blobs or the shared blobs: what the client itself makes."""
     places = (folder, os.path.join(folder, "blobs"), os.path.join(os.path.dirname(folder), "blobs"))

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from diagnostics import redact
 from diagnostics.case import ABSENT, Environment, Files, FileSeen, Listing, RemoteFile, Target, Unseen
@@ -44,6 +45,7 @@ def see_cached(target: Target, environment: Environment, listing: Listing | Unse
         absent=gone,
         missing=tuple(seen.path for seen in gone if seen.path != target.name),
         unfinished=tuple(left_behind(os.path.basename(path), path, "a download was cut short") for path, _ in cache.unfinished_blobs(folder)),
+        ref=cache.commit_of(folder, target.revision, ABSENT),
     )
 
 
@@ -86,7 +88,8 @@ def _cached_file(folder: str, snapshot: str, path: str, expected: int | Unseen) 
             content="link-elsewhere",
         )
         return seen, Look("")
-    return examine_whole(path, location, expected)
+    seen, look = examine_whole(path, location, expected)
+    return replace(seen, blob=cache.blob_name(location)), look
 
 
 def _gone(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from dataclasses import replace
 
 from diagnostics import redact
 from diagnostics.case import ABSENT, Defect, Files, FileSeen, RemoteFile, Target
@@ -90,7 +91,7 @@ def _examined(
     needs: Needs = ()
     for name in telling:
         one, look = examine_whole(name, os.path.join(folder, name), sizes.get(name, ABSENT))
-        seen.append(one)
+        seen.append(replace(one, blob=cache.blob_name(os.path.join(folder, name))))
         needs += needs_of(name, look)
         if looks is not None and look.tensors:
             looks[one.location] = look

@@ -22,6 +22,7 @@ MAY_KNOW = {
     "targets": BASE | {"environment", "targets"},
     "probes": LOOKERS,
     "transfer": LOOKERS | {"transfer"},
+    "repair": LOOKERS | {"repair", "transfer", "causes"},
     "causes": {"case", "facts", "causes"},
     "checks": {"case", "facts", "checks", "diagnosis"},
     "diagnosis": {"case", "facts", "causes", "checks", "confirmation"},
