@@ -20,7 +20,7 @@ USAGE = """usage: pytest-diagnostics [SPEC] [options]
 
 SPEC: org/name[@revision], https://…, ./path, list:NAME, demo[:fault]; nothing: this machine and the hub.
 Options are those of pytest: --diagnose-report DIR, --diagnose-timeout S, --diagnose-digests auto|none|all, --diagnose-files GLOB,
---diagnose-python PATH, --diagnose-manifest FILE, --diagnose-error FILE|-, --diagnose-case FILE, --diagnose-against FILE, --diagnose-plan, --diagnose-json -, --diagnose-anonymize, --diagnose-waive ID=reason,DATE, -k EXPRESSION, -x.
+--diagnose-python PATH, --diagnose-manifest FILE, --diagnose-error FILE|-, --diagnose-case FILE, --diagnose-against FILE, --diagnose-repair, --diagnose-repair-from SPEC, --diagnose-plan, --diagnose-json -, --diagnose-anonymize, --diagnose-waive ID=reason,DATE, -k EXPRESSION, -x.
 Exit: 0 healthy or warnings only, 1 broken, 2 interrupted, 3 a bug of ours, 4 usage, 5 nothing verified.
 """
 

@@ -30,6 +30,8 @@ def read(chosen: Options, stdin: bytes) -> Inputs:
     """Raises pytest.UsageError for a file that cannot be used."""
     case = read_case(chosen.case, "--diagnose-case") if chosen.case else None
     against = read_case(chosen.against, "--diagnose-against") if chosen.against else None
+    if case is not None and chosen.repair:
+        raise pytest.UsageError("--diagnose-case and --diagnose-repair do not go together: a report cannot be repaired")
     if not chosen.error:
         return Inputs(spec=chosen.spec, case=case, against=against)
     if case is not None:

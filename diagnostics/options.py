@@ -32,6 +32,8 @@ class Options:
     case: str = ""
     against: str = ""
     manifest: str = ""
+    repair: bool = False
+    repair_from: str = ""
 
 
 def read(config: pytest.Config) -> Options:
@@ -52,6 +54,8 @@ def read(config: pytest.Config) -> Options:
         case=_text(config, "diagnose_case"),
         against=_text(config, "diagnose_against"),
         manifest=_text(config, "diagnose_manifest"),
+        repair=_flag(config, "diagnose_repair") or bool(config.getoption("diagnose_repair_from")),
+        repair_from=_text(config, "diagnose_repair_from"),
     )
 
 

@@ -6,18 +6,20 @@ import dataclasses
 from typing import Any, TypeVar
 
 from diagnostics import __version__
-from diagnostics.case import Case, Judgement, Leg, Report, Unseen
+from diagnostics.case import NOT_ASKED, Case, Judgement, Leg, Repairs, Report, Unseen
 from diagnostics.reaching import hosts_of
 
 Holder = TypeVar("Holder", Case, Leg)
 WAITED = "the run ended early while it waited for "
 
 
-def build(case: Case, judgement: Judgement, interrupted: str = "") -> Report:
+def build(case: Case, judgement: Judgement, interrupted: str = "", repairs: Repairs | Unseen = NOT_ASKED) -> Report:
     """Everything a renderer needs. A run that ended early is never green: what it did not see may be broken."""
     if interrupted and judgement.verdict in ("healthy", "degraded"):
         judgement = dataclasses.replace(judgement, verdict="unverified")
-    return Report(version=__version__, case=case, judgement=judgement, hosts=hosts_of(case), interrupted=interrupted, waited_for=_waited_for(case))
+    return Report(
+        version=__version__, case=case, judgement=judgement, hosts=hosts_of(case), interrupted=interrupted, waited_for=_waited_for(case), repairs=repairs
+    )
 
 
 def cut_short(case: Case) -> Case:

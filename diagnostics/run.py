@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 import pytest
 
 from diagnostics import options, redact
-from diagnostics.case import Case, CheckResult, Judgement, Report
+from diagnostics.case import NOT_ASKED, Case, CheckResult, Judgement, Repaired, Repairs, Report
 from diagnostics.diagnosis import Check
 from diagnostics.inputs import Inputs
 from diagnostics.waivers import apply_waivers
@@ -42,51 +42,104 @@ class Run:
         self._checks: list[str] = []
         self._bug = ""
         self._bug_told = False
+        self._before: Judgement | None = None  # of the first look, where something was to be repaired
+        self._done: list[Repaired] = []
+        self._cannot = ""
 
     # --- look and judge ---
 
     def look(self, checks: list[Check], progress: Callable[[str], None] | None) -> None:
         """Survey what these checks need, then judge. An interrupt passes through; a bug of ours is kept for the items to tell."""
         with _quiet():
-            from diagnostics.probes.survey import prepare
-
-            chosen, self._checks = self.options, [check.id for check in checks]
+            self._checks = [check.id for check in checks]
             if self.given.case is not None:
                 self._judge()
                 return
-            wanted = frozenset(name for check in checks for name in check.needs) - FREE | (LISTS if chosen.manifest else frozenset())
-            try:
-                survey = prepare(
-                    chosen.spec,
-                    files=chosen.files,
-                    timeout=chosen.timeout,
-                    digests=chosen.digests,
-                    python=chosen.python,
-                    wanted=wanted,
-                    listed=bool(chosen.manifest),
-                    progress=progress,
-                )
-            except ValueError as error:  # demo:FAULT that does not exist
-                raise pytest.UsageError(redact.plain(str(error))) from None
-            self._survey = survey
-            try:
-                call = pytest.CallInfo.from_call(survey.run, "setup", reraise=(KeyboardInterrupt, SystemExit, pytest.exit.Exception))
-            finally:
-                survey.stop()
-            if call.excinfo is not None:
-                self._bug = _clean_lines(survey, str(call.excinfo.getrepr(style="native")))
+            wanted = frozenset(name for check in checks for name in check.needs) - FREE | (LISTS if self.options.manifest else frozenset())
+            self._look_once(wanted | self._for_repair(), progress)
+            if self.options.repair and not self._bug:
+                self._repair(progress)
+                if any(item.outcome in ("repaired", "not_needed") for item in self._done):
+                    self._look_once(wanted | self._for_repair(), progress)
+
+    def _look_once(self, wanted: frozenset[str], progress: Callable[[str], None] | None) -> None:
+        from diagnostics.probes.survey import prepare
+
+        chosen = self.options
+        try:
+            survey = prepare(
+                chosen.spec,
+                files=chosen.files,
+                timeout=chosen.timeout,
+                digests=chosen.digests,
+                python=chosen.python,
+                wanted=wanted,
+                listed=bool(chosen.manifest),
+                progress=progress,
+            )
+        except ValueError as error:  # demo:FAULT that does not exist
+            raise pytest.UsageError(redact.plain(str(error))) from None
+        self._survey = survey
+        call = self._called(survey.run)
+        survey.stop()
+        if call.excinfo is not None:
+            self._bug = _clean_lines(survey, str(call.excinfo.getrepr(style="native")))
+        self._judge()
+
+    def _called(self, function: Callable[[], object]) -> pytest.CallInfo[object]:
+        """What is raised is a bug of ours; an interrupt passes through, and ends what is under way."""
+        try:
+            return pytest.CallInfo.from_call(function, "setup", reraise=(KeyboardInterrupt, SystemExit, pytest.exit.Exception))
+        except BaseException:
+            if self._survey is not None:
+                self._survey.stop()
+            raise
+
+    # --- put right ---
+
+    def _for_repair(self) -> frozenset[str]:
+        from diagnostics.repair.session import LOOKS_AT
+
+        return LOOKS_AT if self.options.repair else frozenset()
+
+    def _repair(self, progress: Callable[[str], None] | None) -> None:
+        """Between two looks; what was broken before is kept for the report."""
+        from diagnostics.diagnosis import judge
+        from diagnostics.repair.session import put_right
+
+        survey, case = self._survey, self._seen()
+        assert survey is not None and self.report is not None
+        self._before = before = self._judged(case)
+        self._cannot = "" if self.options.spec else "a repair needs a target that was named: --diagnose SPEC"
+        if self._cannot:
+            self._judge()
+            return
+
+        def work() -> None:
+            self._cannot = put_right(case, before.diagnoses, survey, self.options.repair_from, judge, progress or (lambda text: None), self._done)
+
+        try:
+            call = self._called(work)
+        finally:
+            self._judge()  # with what was done, also after an interrupt
+        if call.excinfo is not None:
+            self._bug = _clean_lines(survey, str(call.excinfo.getrepr(style="native")))
             self._judge()
 
     def _judge(self) -> None:
         from diagnostics import report
-        from diagnostics.diagnosis import judge
         from diagnostics.render.anonymize import anonymize
 
         case = self._seen()
-        judgement = apply_waivers(judge(case, self._checks), self.options.waivers, datetime.date.today())
-        self.report = report.build(case, judgement, self.interrupted or ("a bug of ours" if self._bug else ""))
+        repairs = NOT_ASKED if self._before is None else Repairs(before=self._before, done=tuple(self._done), cannot=self._cannot)
+        self.report = report.build(case, self._judged(case), self.interrupted or ("a bug of ours" if self._bug else ""), repairs)
         if self.options.anonymize:
             self.report = anonymize(self.report)
+
+    def _judged(self, case: Case) -> Judgement:
+        from diagnostics.diagnosis import judge
+
+        return apply_waivers(judge(case, self._checks), self.options.waivers, datetime.date.today())
 
     def _seen(self) -> Case:
         """What is known: of this machine, or of the one that a report is from; with the clues of a pasted error."""
@@ -124,7 +177,8 @@ class Run:
     def finish(self, here: Path) -> None:
         """Judge what is known, if that was not possible before, and write it."""
         with _quiet():
-            if self.report is None and (self._survey is not None or self.given.case is not None):
+            late = self.report is not None and self.interrupted and not self.report.interrupted  # during a repair, or the look after it
+            if late or (self.report is None and (self._survey is not None or self.given.case is not None)):
                 self._judge()
             if self.report is not None:
                 self._write(self.report, here)

@@ -27,10 +27,12 @@ OPTIONS = {
     "diagnose_error": ("FILE|-", "an error or a whole log: what it can mean, then what of it is so here (with or without a SPEC)"),
     "diagnose_case": ("FILE", "judge the report.json of a ticket again with today's rules, without looking at this machine"),
     "diagnose_against": ("FILE", "say what differs from the machine of another report.json"),
+    "diagnose_repair_from": ("SPEC", "with --diagnose-repair: where whole files of a folder come from (org/name[@revision], list:NAME, a URL)"),
     "diagnose_json": ("-|FILE", "the JSON document to stdout, and nothing else there; or to a file"),
 }
 FLAGS = {
     "diagnose_plan": "say what would be asked, read and written, and stop",
+    "diagnose_repair": "put right what is missing, cut, corrupt or misplaced of the target's files, then look again",
     "diagnose_failures": "in your own runs: a test that failed by a known cause says so in its report",
     "diagnose_anonymize": "host names, addresses and user names as stable tokens in every report",
 }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from diagnostics.case import CheckResult, Report
 from diagnostics.redact import plain
 from diagnostics.render import json as json_renderer
-from diagnostics.render import words
+from diagnostics.render import repaired, words
 from diagnostics.render.ladder import ladder
 from diagnostics.render.ticket import TITLE, ticket
 
@@ -46,6 +46,7 @@ def text(report: Report) -> str:
         verdict=report.judgement.verdict,
         lead=words.lead(report),
         live=live,
+        repairs=_repairs(report),
         waived=[item for item in report.judgement.diagnoses if item.waived],
         counts=[(outcome, count) for outcome in reversed(OUTCOMES) if (count := sum(result.outcome == outcome for result in report.judgement.results))],
         subjects=_by_subject(report.judgement.results),
@@ -57,6 +58,14 @@ def text(report: Report) -> str:
         cut=cut,
         ticket=Markup(escape(ticket(report))),
     )
+
+
+def _repairs(report: Report) -> dict[str, Any] | None:
+    found = repaired.of(report)
+    if found is None:
+        return None
+    lines = [(item.outcome in ("repaired", "not_needed"), repaired.SAID[item.outcome], repaired.line(item)) for item in found.done[:MOST_EVIDENCE]]
+    return {"lead": repaired.lead(found), "before": repaired.before(found), "lines": lines, "kept": Command(repaired.kept(found))}
 
 
 @functools.cache

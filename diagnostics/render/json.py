@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any
 
-from diagnostics.case import Case, CheckResult, Diagnosis, Files, Listing, Report
+from diagnostics.case import Case, CheckResult, Diagnosis, Files, Listing, Repaired, Repairs, Report
 from diagnostics.codec import encode
 from diagnostics.render.ticket import ticket
 
@@ -31,6 +31,7 @@ def document(report: Report) -> dict[str, Any]:
         "ticket": ticket(report),
         "diagnoses": [_diagnosis(diagnosis) for diagnosis in report.judgement.diagnoses],
         "checks": [_check(result) for result in report.judgement.results],
+        **_repairs(report),
         "environment": encode(case.environment),
         "case": encode(case),
     }
@@ -81,6 +82,22 @@ def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
         "checks": list(diagnosis.checks),
         **({"waived": diagnosis.waived} if diagnosis.waived else {}),
     }
+
+
+def _repairs(report: Report) -> dict[str, Any]:
+    """What was broken before a repair, and what came of it; nothing where none was asked for."""
+    found = report.repairs
+    if not isinstance(found, Repairs):
+        return {}
+    before = {"verdict": found.before.verdict, "diagnoses": [_diagnosis(diagnosis) for diagnosis in found.before.diagnoses]}
+    return {"repairs": [_repaired(item) for item in found.done], "before": before, **({"not_repaired": found.cannot} if found.cannot else {})}
+
+
+def _repaired(item: Repaired) -> dict[str, Any]:
+    repair = item.repair
+    plan = {name: getattr(repair, name) for name in ("kind", "path", "location", "why", "how", "source", "cause")}
+    sizes = {"bytes": repair.bytes if isinstance(repair.bytes, int) else None, "fetched_bytes": item.fetched_bytes}
+    return {**plan, **sizes, "outcome": item.outcome, "reason": item.reason, "by": item.by, "kept": item.kept, "seconds": round(item.seconds, 3)}
 
 
 def _check(result: CheckResult) -> dict[str, Any]:

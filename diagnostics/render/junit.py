@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 from diagnostics.case import CheckResult, Report
 from diagnostics.redact import plain
-from diagnostics.render import words
+from diagnostics.render import repaired, words
 from diagnostics.render.failure import diagnosis_lines, failure_text, message
 
 # Characters that XML 1.0 does not allow (§2.2), written as pytest writes them; and those it discourages, which terminals act on.
@@ -48,12 +48,20 @@ def _properties(report: Report) -> ElementTree.Element:
         "root": live[0].cause if live else "",
         "interrupted": plain(report.interrupted, 100),
         "version": report.version,
+        **_of_repair(report),
     }
     element = ElementTree.Element("properties")
     for name, value in found.items():
         if value:
             ElementTree.SubElement(element, "property", name=name, value=legal(value))
     return element
+
+
+def _of_repair(report: Report) -> dict[str, str]:
+    repairs = repaired.of(report)
+    if repairs is None:
+        return {}
+    return {"repair": repaired.lead(repairs), "before": repaired.before(repairs), "repairs": "; ".join(repaired.line(item) for item in repairs.done)}
 
 
 def _case(result: CheckResult, report: Report) -> ElementTree.Element:

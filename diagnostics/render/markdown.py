@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from diagnostics.case import Diagnosis, Evidence, Remedy, Report
 from diagnostics.redact import plain
-from diagnostics.render import words
+from diagnostics.render import repaired, words
 from diagnostics.render.ticket import TITLE, ticket
 
 MOST_CHARACTERS = 60_000  # GitHub takes 65,536 in an issue
@@ -47,7 +47,7 @@ def text(report: Report) -> str:
 def _blocks(report: Report, room: Room) -> list[str]:
     live = words.live(report)
     waived = [diagnosis for diagnosis in report.judgement.diagnoses if diagnosis.waived]
-    blocks = [_head(report), *(_diagnosis(item, number, room) for number, item in enumerate(live)), *(_waived(item) for item in waived)]
+    blocks = [_head(report), *(_diagnosis(item, number, room) for number, item in enumerate(live)), *(_waived(item) for item in waived), _repairs(report, room)]
     return [block for block in (*blocks, _unhashed(report), _hosts(report, room), _checks(report, room), _environment(report), _foot(report)) if block]
 
 
@@ -140,6 +140,20 @@ def _evidence(evidence: tuple[Evidence, ...], most: int) -> list[str]:
 
 def _waived(diagnosis: Diagnosis) -> str:
     return f"*Waived:* `{diagnosis.cause}` {escape(words.title(diagnosis))} — {escape(diagnosis.waived, 300)}\n"
+
+
+def _repairs(report: Report, room: Room) -> str:
+    repairs = repaired.of(report)
+    if repairs is None:
+        return ""
+    shown = repairs.done[: max(room.evidence, 4)]
+    lines = ["### Repair", "", escape(repaired.lead(repairs)), "", *([escape(repaired.before(repairs)), ""] if repaired.before(repairs) else [])]
+    lines += [f"- {escape(repaired.line(item))}" for item in shown]
+    lines += [f"- … and {len(repairs.done) - len(shown)} more in report.json"] if len(shown) < len(repairs.done) else []
+    command = repaired.kept(repairs)
+    return "\n".join(
+        [*lines, "", *(["When what was replaced is not wanted any more:", "", code(command), ""] if command and len(command) < MOST_COMMAND else [])]
+    )
 
 
 def _unhashed(report: Report) -> str:

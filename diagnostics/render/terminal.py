@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 from diagnostics.case import CheckResult, Diagnosis, Remedy, Report
 from diagnostics.redact import plain
-from diagnostics.render import words
+from diagnostics.render import repaired, words
 from diagnostics.render.ticket import short
 
 MOST_EVIDENCE = {True: 10, False: 4}  # of the first root, of each further one
+MOST_REPAIRS = 8
 GOOD, BAD, WARN, DIM, STRONG, PASTE = (
     {"green": True},
     {"red": True, "bold": True},
@@ -57,9 +58,11 @@ def section(report: Report, width: int, paths: Mapping[str, str], ascii: bool = 
     width = max(40, min(width, 100))
     live = words.live(report)
     lines = _first(report, live, width)
+    lines += [] if live else _repairs(report, width)
     for number, diagnosis in enumerate(live):
         lines += [Line("")] if number else []
         lines += _diagnosis(diagnosis, width, number == 0)
+        lines += [] if number else _repairs(report, width)
     lines += _waived(report, width)
     lines += [Line(""), *_wrapped(f"· {said}", width)] if (said := short(report)) else []
     lines += [Line(""), *_checks(report, width), *_where(report, paths, width)]
@@ -106,6 +109,23 @@ def _remedy(remedy: Remedy, width: int, word: str) -> list[Line]:
     lines = _wrapped(f"{word:<6} {do}{seen}", width, STRONG, "  ", 9)
     lines += [Line(f"  Run:   {words.command(remedy.run)}", PASTE)] if remedy.run else []
     return lines + ([Line(f"  Check: {words.command(remedy.check)}", PASTE)] if remedy.check else [])
+
+
+def _repairs(report: Report, width: int) -> list[Line]:
+    """What was repaired between the two looks, and what was broken before."""
+    repairs = repaired.of(report)
+    if repairs is None:
+        return []
+    whole = bool(repairs.done) and all(item.outcome in ("repaired", "not_needed") for item in repairs.done)
+    lines = _wrapped(f"{'✓' if whole else '!' if repairs.done else '·'} {repaired.lead(repairs)}", width, GOOD if whole else WARN if repairs.done else DIM)
+    lines += _wrapped(f"· {repaired.before(repairs)}", width, DIM, "  ") if repaired.before(repairs) else []
+    for item in repairs.done[:MOST_REPAIRS]:
+        lines += _wrapped(f"· {repaired.line(item)}", width, DIM if item.outcome in ("repaired", "not_needed") else WARN, "  ")
+    hidden = len(repairs.done) - MOST_REPAIRS
+    lines += [Line(f"  · … and {hidden} more in the report", DIM)] if hidden > 0 else []
+    if command := repaired.kept(repairs):
+        lines += [*_wrapped("When what was replaced is not wanted any more:", width, DIM, "  "), Line(f"  Run:   {words.command(command)}", PASTE)]
+    return lines
 
 
 def _waived(report: Report, width: int) -> list[Line]:
