@@ -10,7 +10,7 @@ from urllib.parse import quote
 from diagnostics.case import Case, Cause, Digests, Fault, Files, Finding, Owner, Platform, Remedy, Severity
 from diagnostics.causes.claims import again
 from diagnostics.causes.files_pickles import PICKLE_UNSAFE
-from diagnostics.causes.files_words import MOST_NAMED, download, fetch_again, file_facts, found, of_step, paths_of, seen, shell_path
+from diagnostics.causes.files_words import MOST_NAMED, download, fetch_again, file_facts, found, of_step, paths_of, repair, seen, shell_path
 
 Recognise = Callable[[Case, tuple[Fault, ...]], list[Finding]]
 Remedies = Callable[[Finding, Case], list[Remedy]]
@@ -132,7 +132,8 @@ def _unfinished_remedies(finding: Finding, case: Case) -> list[Remedy]:
                 do="Let the download finish; what is whole already is not fetched again.",
                 run=f"env -u HF_HUB_OFFLINE -u TRANSFORMERS_OFFLINE {download(case)}",
                 check=again(case),
-            )
+            ),
+            *repair(case, finding),
         ]
     left = [subject.name for subject in finding.subjects if "." in subject.name][:MOST_NAMED]
     return [

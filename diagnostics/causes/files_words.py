@@ -72,23 +72,69 @@ def paths_of(case: Case, finding: Finding) -> list[str]:
     return [by_place.get(subject.name, subject.name.rpartition("/")[2]) for subject in finding.subjects]
 
 
+# What --diagnose-repair puts right: files whose bytes are not those that were published. Not what may not be read, nor what would be unsafe to load.
+REPAIRABLE = frozenset(
+    [
+        "archive-damaged",
+        "cache-link-broken",
+        "config-missing",
+        "download-unfinished",
+        "file-checksum-mismatch",
+        "file-empty",
+        "file-missing",
+        "file-structure-damaged",
+        "file-trailing-bytes",
+        "file-truncated",
+        "file-zero-filled",
+        "format-unrecognised",
+        "html-instead-of-file",
+        "index-missing",
+        "json-invalid",
+        "lfs-pointer",
+        "model-not-cached",
+        "safetensors-header-invalid",
+        "shard-missing",
+        "weights-missing",
+    ]
+)
+
+
+def repair(case: Case, finding: Finding) -> list[Remedy]:
+    """Let this tool do it, where it knows by itself from where: the hub's cache, or a snapshot of it."""
+    folder = case.files.path if isinstance(case.files, Files) else ""
+    known = case.target.kind == "hub" or bool(_SNAPSHOT.search(folder))
+    if not known or finding.cause not in REPAIRABLE or case.target.spec.partition(":")[0] == "demo":
+        return []
+    switches = [word for variable in case.environment.offline if variable.truthy for word in ("-u", variable.name)]
+    command = f"{again(case)} --diagnose-repair"
+    return [
+        Remedy(
+            do="Let this tool put it right: it fetches what is missing or wrong and nothing else, verifies it, and keeps what it replaces.",
+            run=f"{shlex.join(['env', *switches])} {command}" if switches else command,
+            check=again(case),
+        )
+    ]
+
+
 def fetch_again(case: Case, finding: Finding, do: str = "") -> list[Remedy]:
     """Get these very files once more, from where they came."""
     names = paths_of(case, finding)
+    ours = repair(case, finding)
     if case.target.kind == "hub":
         return [
+            *ours,
             Remedy(
                 do=do or "Fetch just this again; the client takes what lies in the cache for good as long as it is not told to.",
                 run=download(case, names, "--force-download"),
                 check=again(case),
-            )
+            ),
         ]
     folder = case.files.path if isinstance(case.files, Files) else ""
     check = again(case)
     if match := _SNAPSHOT.search(folder):  # the path itself says which repository it is
         command = ["hf", "download", match["name"].replace("--", "/", 1), *names[:MOST_NAMED], "--revision", match["commit"], "--force-download"]
         told = "Fetch just this again into the hub's cache; the folder is the snapshot of a repository in it."
-        return [Remedy(do=told if not do or "ORG/NAME" in do else do, run=shlex.join(command), check=check)]
+        return [*ours, Remedy(do=told if not do or "ORG/NAME" in do else do, run=shlex.join(command), check=check)]
     shown = ", ".join(names[:MOST_NAMED]) or "it"
     origin = f"Fetch {shown} again from where the model came, into {folder}." if folder else f"Fetch {shown} again."
     return [

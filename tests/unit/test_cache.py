@@ -114,7 +114,10 @@ def test_a_broken_link_is_an_error_only_offline(tmp_path: Path) -> None:
     environment = Environment(caches={"hub": str(tmp_path)}, offline=OFFLINE)
     found = diagnose(Case(target=target_of_hub_2(), environment=environment, files=files))
     assert [item.cause for item in found] == ["cache-link-broken"]
-    assert found[0].remedies[0].run == "env -u HF_HUB_OFFLINE hf download org/tiny model.safetensors --force-download"
+    assert [remedy.run for remedy in found[0].remedies] == [
+        "env -u HF_HUB_OFFLINE pytest diagnostics --diagnose org/tiny --diagnose-repair",
+        "env -u HF_HUB_OFFLINE hf download org/tiny model.safetensors --force-download",
+    ]
 
 
 def test_a_damaged_blob_is_an_error_online_too(tmp_path: Path) -> None:
@@ -126,7 +129,10 @@ def test_a_damaged_blob_is_an_error_online_too(tmp_path: Path) -> None:
     target = hub_target()
     found = diagnose(Case(target=target, files=files))
     assert [item.cause for item in found] == ["file-truncated"]
-    assert found[0].remedies[0].run == "hf download org/tiny model.safetensors --force-download"
+    assert [remedy.run for remedy in found[0].remedies[:2]] == [
+        "pytest diagnostics --diagnose org/tiny --diagnose-repair",
+        "hf download org/tiny model.safetensors --force-download",
+    ]
 
 
 def test_downloads_that_were_cut_short_are_listed(tmp_path: Path) -> None:

@@ -80,7 +80,9 @@ def test_a_flipped_byte_is_one_root_with_one_remedy(tmp_path: Path) -> None:
     files = seen_cached(tmp_path)
     found = diagnose(Case(target=hub_target(), files=files, digests=in_cache(tmp_path)))
     assert [item.cause for item in found] == ["file-checksum-mismatch"]
-    assert "--force-download" in found[0].remedies[0].run and found[0].remedies[0].check.startswith("sha256sum ")
+    ours, clients = found[0].remedies
+    assert ours.run.endswith("--diagnose-repair") and "--force-download" in clients.run
+    assert all(remedy.check.startswith("sha256sum ") for remedy in (ours, clients))
 
 
 def test_a_truncated_file_is_not_reported_twice(tmp_path: Path) -> None:
