@@ -30,6 +30,8 @@ def lead(repairs: Repairs) -> str:
     good = [item for item in repairs.done if item.outcome == "repaired"]
     if not repairs.done:
         return f"Nothing was repaired: {plain(repairs.cannot, 400)}"
+    if not good and (reason := next((item.reason for item in repairs.done if item.outcome in ("refused", "failed")), "")):
+        return f"Nothing could be repaired: {plain(repairs.cannot or reason, 400)}"
     fetched = sum(item.fetched_bytes for item in repairs.done)
     left = len([item for item in repairs.done if item.outcome in ("refused", "failed")])
     amount = f"{len(good)} of {len(repairs.done)}" if left else f"{len(good)}"

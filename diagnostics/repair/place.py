@@ -186,19 +186,29 @@ def staged_name(repair: Repair) -> str:
 def staging(place: Place, patience: float) -> Iterator[str]:
     """The folder that new content is made in, for one repair at a time. Raises Busy, Refused, OSError. It is removed again, unless something unfinished is left in it."""
     folder = place.staging
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(folder, 0o777)
-    if not stat.S_ISDIR(os.lstat(folder).st_mode):
-        raise Refused(f"{STAGING} is no folder")
     lock = os.path.join(folder, "lock")
-    with held(lock, patience, ours=True):
+    end = time.monotonic() + patience
+    with contextlib.ExitStack() as stack:
+        while True:  # the one before removes the folder when it is done
+            _made(folder)
+            with contextlib.suppress(FileNotFoundError):
+                stack.enter_context(held(lock, max(0.0, end - time.monotonic()), ours=True))
+                break
         try:
             yield folder
         finally:
             with contextlib.suppress(OSError):
                 os.unlink(lock)
-    with contextlib.suppress(OSError):
-        os.rmdir(folder)
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+
+
+def _made(folder: str) -> None:
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder)
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISDIR(os.lstat(folder).st_mode):
+            raise Refused(f"{STAGING} is no folder")
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from diagnostics.case import Case, Diagnosis, Repaired
 from diagnostics.environment.process import variables
+from diagnostics.facts.clients import offline
 from diagnostics.probes.survey import Survey
 from diagnostics.redact import path as shown_path
 from diagnostics.repair.plan import obstacle, repairs, unwritable
@@ -31,10 +32,16 @@ def put_right(case: Case, diagnoses: tuple[Diagnosis, ...], survey: Survey, name
     plan = repairs(case, diagnoses, found.source)
     if not plan:
         return NOTHING if not _anything_wrong(case) else f"{found.source.name} has no other content for it"
-    hindrance = obstacle(case, diagnoses, found.way)
+    hindrance = _offline(case, found) or obstacle(case, diagnoses, found.way)
     for outcome in perform(plan, place, _means(case, found, survey, hindrance, tell)):
         done.append(outcome)
     return next((item.reason for item in done if item.outcome in ("refused", "failed")), "") and (hindrance or unwritable(case, shown_path(place.folder)))
+
+
+def _offline(case: Case, found: Found) -> str:
+    """The variable that keeps the client off the network keeps a repair off it too."""
+    variable = offline(case.environment, found.target)
+    return f"{variable.name} is set: nothing may be fetched" if variable else ""
 
 
 def _anything_wrong(case: Case) -> bool:
