@@ -37,6 +37,7 @@ NOT_ASKED = Unseen("not_asked")
 NOT_REACHED = Unseen("not_reached")
 TIMED_OUT = Unseen("timed_out")
 ABSENT = Unseen("absent")
+NO_TRIAL = Unseen("not_asked", "a trial load was not asked for (--diagnose-load)")
 
 Severity = Literal["error", "warning"]
 Owner = Literal["you", "machine", "network", "server", "author"]
@@ -904,6 +905,46 @@ class Clues:
 
 
 @record
+class Trial:
+    """The load as the user would do it, tried in a child process, and how it ended."""
+
+    what: str  # "BertModel and its tokenizer", a command
+    way: Literal["transformers", "sentence-transformers", "diffusers", "peft", "files", "command"]
+    python: str = ""  # of the load; "" for a command
+    outcome: Literal["loaded", "raised", "failed", "killed", "crashed", "hung", "not_started"]
+    step: str = ""  # what it was about when it ended: "import transformers", "model BertModel"
+    error: str = ""  # the class of the exception
+    message: str = ""
+    first_error: str = ""  # "class: text" of the first of its chain, where that is another
+    traceback: tuple[str, ...] = ()  # the last lines
+    frames: tuple[str, ...] = ()  # where a hung or crashed Python was, innermost first
+    exit_status: int | Unseen = ABSENT
+    signal: int = 0
+    killer: Literal["", "limit", "above", "host", "watch", "dry"] = (
+        ""  # the kernel at our own limit, at one above, on the host; we ourselves at the limit, or as the machine ran dry
+    )
+    memory_limit_bytes: int = 0
+    memory_limit_source: str = ""  # what the limit follows from: "host", "cgroup v2 /a memory.max", "--diagnose-load-memory"
+    bounded_by: Literal["control group", "watching"] = "watching"
+    peak_bytes: int = 0
+    seconds: float = 0.0
+    limit_seconds: float = 0.0
+    network: Literal["off", "on", "as it is"] = "off"
+    network_why: str = ""
+    output: tuple[str, ...] = ()  # the last lines that it printed
+    output_bytes: int = 0
+    left_running: int = 0  # processes that it left behind; they were ended
+    missing: tuple[str, ...] = ()  # tensors that were not in the files and got random numbers: the first ones
+    missing_count: int = 0
+    mismatched: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()  # tensors of the files that the model has no place for
+    unused_count: int = 0
+    not_a_number: tuple[str, ...] = ()  # parameters with NaN in them
+    without_numbers: tuple[str, ...] = ()  # parameters left on the meta device
+    clues: Clues | Unseen = NOT_ASKED  # what its exception can mean, from the text
+
+
+@record
 class Case:
     """Everything the probes saw, when, and how long it took."""
 
@@ -927,6 +968,7 @@ class Case:
     digests: Digests | Unseen = NOT_ASKED
     timings: tuple[Timing, ...] = ()
     clues: Clues | Unseen = NOT_ASKED
+    trial: Trial | Unseen = NO_TRIAL
 
     @property
     def legs(self) -> tuple[Leg, ...]:

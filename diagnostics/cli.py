@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -16,11 +17,12 @@ from diagnostics.redact import plain
 
 PACKAGE = Path(__file__).parent
 USAGE = """usage: pytest-diagnostics [SPEC] [options]
+       pytest-diagnostics load [SPEC] [options] [-- COMMAND …]
        pytest-diagnostics explain ID|FILE|-
 
 SPEC: org/name[@revision], https://…, ./path, list:NAME, demo[:fault]; nothing: this machine and the hub.
 Options are those of pytest: --diagnose-report DIR, --diagnose-timeout S, --diagnose-digests auto|none|all, --diagnose-files GLOB,
---diagnose-python PATH, --diagnose-manifest FILE, --diagnose-error FILE|-, --diagnose-case FILE, --diagnose-against FILE, --diagnose-repair, --diagnose-repair-from SPEC, --diagnose-plan, --diagnose-json -, --diagnose-anonymize, --diagnose-waive ID=reason,DATE, -k EXPRESSION, -x.
+--diagnose-python PATH, --diagnose-load, --diagnose-load-timeout S, --diagnose-load-memory SIZE, --diagnose-manifest FILE, --diagnose-error FILE|-, --diagnose-case FILE, --diagnose-against FILE, --diagnose-repair, --diagnose-repair-from SPEC, --diagnose-plan, --diagnose-json -, --diagnose-anonymize, --diagnose-waive ID=reason,DATE, -k EXPRESSION, -x.
 Exit: 0 healthy or warnings only, 1 broken, 2 interrupted, 3 a bug of ours, 4 usage, 5 nothing verified.
 """
 
@@ -39,7 +41,22 @@ def main(arguments: list[str] | None = None) -> int:
             print("usage: pytest-diagnostics explain ID|FILE|-", file=sys.stderr)
             return 4
         return explain(given[1])
+    if given[:1] == ["load"]:
+        return load(given[1:])
     return run(given)
+
+
+def load(arguments: list[str]) -> int:
+    """The survey, then the load itself: the target's, or a command of the user's behind ``--``."""
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    options, command = arguments[:at], arguments[at + 1 :]
+    if at < len(arguments) and not command:
+        print("usage: pytest-diagnostics load [SPEC] [options] [-- COMMAND …]: no command stands behind --", file=sys.stderr)
+        return 4
+    if not command and not any(not argument.startswith("-") or argument.startswith("--diagnose=") for argument in options):
+        print("usage: pytest-diagnostics load [SPEC] [options] [-- COMMAND …]: name what is to be loaded, or a command", file=sys.stderr)
+        return 4
+    return run(["--diagnose-load", *options, *([f"--diagnose-load-command={shlex.join(command)}"] if command else [])])
 
 
 def explain(name: str) -> int:

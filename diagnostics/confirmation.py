@@ -28,6 +28,7 @@ SEEN_BY = {
     "memory": ("memory",),
     "versions": ("versions",),
     "model": ("model",),
+    "load": ("load",),
 }
 WORDS = ((0.85, "almost certainly"), (0.6, "most likely"), (0.35, "probably"), (0.0, "possibly"))
 
@@ -108,7 +109,7 @@ def _by_text_alone(case: Case, clues: Clues, results: tuple[CheckResult, ...]) -
         for item in others
         if item.confidence >= 0.05
     )
-    remedy = Remedy(do=entry.get("do", "Report it with the whole log."), run=_filled(entry.get("run", ""), best), check="", proof="untried")
+    remedy = Remedy(do=entry.get("do", "Report it with the whole log."), run=filled(entry.get("run", ""), best), check="", proof="untried")
     return Diagnosis(
         cause=best.cause,
         severity="error",
@@ -117,7 +118,7 @@ def _by_text_alone(case: Case, clues: Clues, results: tuple[CheckResult, ...]) -
         why=f"This is read from the text alone: {why_unchecked(case, best, results)}. To be sure, look at: {best.look or 'the whole log'}.",
         subjects=best.subjects[:4] or (Subject(kind="text", name="the error"),),
         evidence=(*best.evidence, *could),
-        remedies=(Remedy(do=_filled(remedy.do, best), run=remedy.run, check=remedy.check, proof=remedy.proof),),
+        remedies=(Remedy(do=filled(remedy.do, best), run=remedy.run, check=remedy.check, proof=remedy.proof),),
     )
 
 
@@ -131,7 +132,8 @@ def _means(explanation: Explanation) -> str:
     return look().get(explanation.cause, {}).get("means", explanation.cause) + (f": {name}" if name else "")
 
 
-def _filled(text: str, explanation: Explanation) -> str:
+def filled(text: str, explanation: Explanation) -> str:
+    """A remedy's places filled with what the text names, or with the word in capitals."""
     for kind in ("host", "path", "package", "repository"):
         if "{" + kind + "}" in text:
             name = next((subject.name for subject in explanation.subjects if subject.kind == kind), kind.upper())

@@ -35,6 +35,7 @@ from diagnostics.case import (
 from diagnostics.causes import ORDER, SECTION_OF, SECTIONS
 from diagnostics.causes.shells import for_shell
 from diagnostics.confirmation import confirm
+from diagnostics.tried import led
 
 REASONS = {
     "not_asked": "not asked for",
@@ -134,7 +135,7 @@ def judge(case: Case, wanted: Iterable[str] | None = None) -> Judgement:
     selected = None if wanted is None else set(wanted)
     asked = [(check, *_ask(check, case)) for check in all_checks() if selected is None or check.id in selected]
     faults = tuple(fault for _, expect, _, _ in asked for fault in expect.faults)
-    diagnoses = attribute(case, faults)
+    diagnoses = led(case, attribute(case, faults))
     results = tuple(_result(check, expect, error, seconds, diagnoses) for check, expect, error, seconds in asked)
     diagnoses = confirm(case, diagnoses, results)
     return Judgement(diagnoses=diagnoses, results=results, verdict=verdict(diagnoses, results))

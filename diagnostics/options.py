@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import datetime
 import math
+import re
+import shlex
+import shutil
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,6 +37,10 @@ class Options:
     manifest: str = ""
     repair: bool = False
     repair_from: str = ""
+    load: bool = False
+    load_seconds: float = 600.0
+    load_memory: int = 0  # bytes; 0 for what can be had
+    load_command: str = ""
 
 
 def read(config: pytest.Config) -> Options:
@@ -41,7 +48,7 @@ def read(config: pytest.Config) -> Options:
     return Options(
         spec=_text(config, "diagnose"),
         report=_text(config, "diagnose_report"),
-        timeout=_seconds(_text(config, "diagnose_timeout")),
+        timeout=_seconds(_text(config, "diagnose_timeout"), "--diagnose-timeout", 30.0, 3600),
         digests=_choice(_text(config, "diagnose_digests")),
         files=tuple(part.strip() for part in _text(config, "diagnose_files").split(",") if part.strip()),
         python=_text(config, "diagnose_python"),
@@ -56,6 +63,10 @@ def read(config: pytest.Config) -> Options:
         manifest=_text(config, "diagnose_manifest"),
         repair=_flag(config, "diagnose_repair") or bool(config.getoption("diagnose_repair_from")),
         repair_from=_text(config, "diagnose_repair_from"),
+        load=_flag(config, "diagnose_load") or bool(_text(config, "diagnose_load_command")),
+        load_seconds=_seconds(_text(config, "diagnose_load_timeout"), "--diagnose-load-timeout", 600.0, 86400),
+        load_memory=_bytes(_text(config, "diagnose_load_memory")),
+        load_command=_command(_text(config, "diagnose_load_command")),
     )
 
 
@@ -74,16 +85,38 @@ def _flag(config: pytest.Config, name: str) -> bool:
     return text in ("1", "true", "yes", "on")
 
 
-def _seconds(text: str) -> float:
+def _seconds(text: str, option: str, default: float, most: int) -> float:
     if not text:
-        return 30.0
+        return default
     try:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
-    if not 0.5 <= seconds <= 3600:
-        raise pytest.UsageError(f"--diagnose-timeout is “{shown(text)}”: give seconds between 0.5 and 3600")
+    if not 0.5 <= seconds <= most:
+        raise pytest.UsageError(f"{option} is “{shown(text)}”: give seconds between 0.5 and {most}")
     return seconds
+
+
+def _bytes(text: str) -> int:
+    """``4G``, ``512M``, ``800000000``; 0 for none. Decimal, as the report's sizes are."""
+    if not text:
+        return 0
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([kKMGT]?)(i?)B?", text.strip())
+    count = float(match[1]) * (1024 if match[3] else 1000) ** " KMGT".index(match[2].upper() or " ") if match else 0
+    if not 1 << 24 <= count <= 1 << 50:
+        raise pytest.UsageError(f"--diagnose-load-memory is “{shown(text)}”: give bytes, as in 4G or 800M, 17M at least")
+    return int(count)
+
+
+def _command(text: str) -> str:
+    """As a shell would split it; it has to be there."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise pytest.UsageError(f"--diagnose-load-command “{shown(text)}”: {error}") from None
+    if words and shutil.which(words[0]) is None:
+        raise pytest.UsageError(f"--diagnose-load-command: there is no program “{shown(words[0])}” to run")
+    return text if words else ""
 
 
 def _choice(text: str) -> DigestMode:

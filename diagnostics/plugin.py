@@ -85,6 +85,8 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     if not checks or broken or session.config.option.collectonly:
         return (yield)
     run = session.config.stash[RUN]
+    run.show_command = session.config.option.capture in ("no", "sys")  # else nobody would see it
+    run.announce = _announcing(session.config)
     with _terminated_like_interrupted(run):
         with _progress(session.config) as show:
             run.look(checks, show)
@@ -113,6 +115,19 @@ def _terminated_like_interrupted(run: Run) -> Iterator[None]:
         raise
     else:
         signal.signal(signal.SIGTERM, before)
+
+
+def _announcing(config: pytest.Config) -> Callable[[str], None]:
+    """A line ahead of what may take minutes."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+
+    def announce(text: str) -> None:
+        if reporter is not None and config.option.verbose >= 0:
+            reporter.ensure_newline()
+            reporter.write_line(plain(text, 400))
+            reporter._tw.flush()
+
+    return announce
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import shlex
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 import pytest
 
 from diagnostics import options, redact
-from diagnostics.case import NOT_ASKED, Case, CheckResult, Judgement, Repaired, Repairs, Report
+from diagnostics.case import NO_TRIAL, NOT_ASKED, Case, CheckResult, Judgement, Repaired, Repairs, Report, Trial, Unseen
 from diagnostics.diagnosis import Check
 from diagnostics.inputs import Inputs
 from diagnostics.waivers import apply_waivers
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 FREE = frozenset({"target", "environment"})  # records that need no probe
 LISTS = frozenset({"listing", "journeys", "files", "digests"})  # what a list of files is written from
+FOR_A_REPAIR = frozenset({"files", "digests", "journeys", "legs", "listing", "cache_state", "disks"})  # what a repair is planned from
+FOR_A_TRIAL = frozenset({"files", "listing", "journeys", "model"})  # what has to be known of a target before it is loaded
 EXIT = {"healthy": 0, "degraded": 0, "broken": 1, "unverified": 5}
 
 
@@ -37,6 +40,9 @@ class Run:
         self.written: dict[str, str] = {}  # kind of report → where it is
         self.unwritten: list[str] = []  # what could not be written, and why
         self.notes: list[str] = []  # what else was written, to print
+        self.show_command = False  # what the user's own command prints is passed through
+        self.announce: Callable[[str], None] = lambda text: None
+        self._trial: Trial | Unseen = NO_TRIAL
         self.restore: Callable[[], object] = lambda: None  # gives back what the run took over (a signal handler)
         self._survey: Survey | None = None
         self._checks: list[str] = []
@@ -55,12 +61,22 @@ class Run:
             if self.given.case is not None:
                 self._judge()
                 return
-            wanted = frozenset(name for check in checks for name in check.needs) - FREE | (LISTS if self.options.manifest else frozenset())
-            self._look_once(wanted | self._for_repair(), progress)
+            wanted = self._wanted(checks)
+            self._look_once(wanted, progress)
             if self.options.repair and not self._bug:
                 self._repair(progress)
                 if any(item.outcome in ("repaired", "not_needed") for item in self._done):
-                    self._look_once(wanted | self._for_repair(), progress)
+                    self._look_once(wanted, progress)
+            if self.options.load and "trial" in wanted and not self._bug:
+                self._try(progress)
+                self._judge()
+
+    def _wanted(self, checks: list[Check]) -> frozenset[str]:
+        """The records that these checks need, and what was asked for beside them."""
+        chosen, asked = self.options, frozenset(name for check in checks for name in check.needs) - FREE
+        for extra, wanted in ((LISTS, bool(chosen.manifest)), (FOR_A_REPAIR, chosen.repair), (FOR_A_TRIAL, chosen.load and asked == {"trial"})):
+            asked |= extra if wanted else frozenset()
+        return asked
 
     def _look_once(self, wanted: frozenset[str], progress: Callable[[str], None] | None) -> None:
         from diagnostics.probes.survey import prepare
@@ -97,11 +113,6 @@ class Run:
 
     # --- put right ---
 
-    def _for_repair(self) -> frozenset[str]:
-        from diagnostics.repair.session import LOOKS_AT
-
-        return LOOKS_AT if self.options.repair else frozenset()
-
     def _repair(self, progress: Callable[[str], None] | None) -> None:
         """Between two looks; what was broken before is kept for the report."""
         from diagnostics.diagnosis import judge
@@ -126,6 +137,33 @@ class Run:
             self._bug = _clean_lines(survey, str(call.excinfo.getrepr(style="native")))
             self._judge()
 
+    def _try(self, progress: Callable[[str], None] | None) -> None:
+        """The load itself, a phase of its own. An interrupt passes through, after all of it was ended."""
+        from diagnostics.diagnosis import judge
+        from diagnostics.environment.process import variables
+        from diagnostics.trial import plan_of, try_load
+
+        survey = self._survey
+        assert survey is not None
+        if self.options.spec.split(":")[0] == "demo":
+            self._trial = Unseen("absent", "a demo brings a world of its own, whose model is not loaded")
+            return
+        chosen, case = self.options, survey.case()
+        command = tuple(shlex.split(chosen.load_command))
+        first = next((item.title for item in judge(case).diagnoses if item.severity == "error"), "")
+        plan = plan_of(case, variables(), chosen.python, command, survey.secrets.clean(chosen.load_command, 200), first)
+        if isinstance(plan, Unseen):
+            self._trial = plan
+            return
+        self._trial = Unseen("not_asked", "the run was interrupted before the trial load had ended")
+        self.announce(f"trying the load: {plan.what} (at most {chosen.load_seconds:.0f} s; network {plan.network}: {plan.network_why})")
+
+        def tell(seconds: float) -> None:
+            if progress:
+                progress(f"the load, {seconds:.0f} s of at most {chosen.load_seconds:.0f}")
+
+        self._trial = try_load(plan, case, survey.secrets, seconds=chosen.load_seconds, memory=chosen.load_memory, show=self.show_command, progress=tell)
+
     def _judge(self) -> None:
         from diagnostics import report
         from diagnostics.render.anonymize import anonymize
@@ -148,7 +186,7 @@ class Run:
         from diagnostics.report import cut_short
 
         assert self._survey is not None
-        case = dataclasses.replace(self._survey.case(), clues=self.given.clues)
+        case = dataclasses.replace(self._survey.case(), clues=self.given.clues, trial=self._trial)
         return cut_short(case) if self.interrupted or self._bug else case
 
     def differences(self) -> list[str]:

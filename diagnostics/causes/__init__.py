@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from diagnostics.case import Cause
-from diagnostics.causes import connections, disk, files, http, last, memory, model, names, proxies, settings, tls, transfer, versions
+from diagnostics.causes import connections, disk, files, http, last, load, memory, model, names, proxies, settings, tls, transfer, versions
 
 # In the order in which a load would meet them; the report lists independent roots so.
-_MODULES = (settings, names, connections, proxies, tls, http, disk, transfer, files, versions, memory, model, last)
+_MODULES = (settings, names, connections, proxies, tls, http, disk, transfer, files, versions, memory, model, load, last)
 SECTIONS = tuple(module.__name__.rpartition(".")[2] for module in _MODULES)
 SECTION_OF = {cause.id: module.__name__.rpartition(".")[2] for module in _MODULES for cause in module.CAUSES}
 # These look at the whole way at once and explain what the sections after settings would otherwise claim step by step.

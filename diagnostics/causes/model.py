@@ -46,7 +46,8 @@ def _facts(case: Case, own: list[Fault]) -> dict[str, str]:
     }
     if misfit is None:
         line = own[0].evidence[0]
-        return facts | {"name": line.fact, "seen": line.seen, "expected": line.expected, "because": "", "count": "1"}
+        because = next((item.seen for fault in own for item in fault.evidence if item.fact == "because"), "")
+        return facts | {"name": line.fact, "seen": line.seen, "expected": line.expected, "because": because, "count": "1"}
     return (
         facts
         | misfit.facts

@@ -28,11 +28,15 @@ OPTIONS = {
     "diagnose_case": ("FILE", "judge the report.json of a ticket again with today's rules, without looking at this machine"),
     "diagnose_against": ("FILE", "say what differs from the machine of another report.json"),
     "diagnose_repair_from": ("SPEC", "with --diagnose-repair: where whole files of a folder come from (org/name[@revision], list:NAME, a URL)"),
+    "diagnose_load_timeout": ("SECONDS", "the budget of the trial load (default: 600)"),
+    "diagnose_load_memory": ("SIZE", "memory that the trial load may take, as in 4G (default: what can be had here)"),
+    "diagnose_load_command": ("COMMAND", "a command of your own as the trial load"),
     "diagnose_json": ("-|FILE", "the JSON document to stdout, and nothing else there; or to a file"),
 }
 FLAGS = {
     "diagnose_plan": "say what would be asked, read and written, and stop",
     "diagnose_repair": "put right what is missing, cut, corrupt or misplaced of the target's files, then look again",
+    "diagnose_load": "try the load itself, in a child process with memory, time and network bounded",
     "diagnose_failures": "in your own runs: a test that failed by a known cause says so in its report",
     "diagnose_anonymize": "host names, addresses and user names as stable tokens in every report",
 }

@@ -52,7 +52,7 @@ def text(report: Report) -> str:
         subjects=_by_subject(report.judgement.results),
         ladders=[ladder(journey) for journey in report.case.journeys or () if journey.legs],
         facts=words.environment(report),
-        unhashed=words.unhashed(report.case),
+        unhashed=words.besides(report.case),
         rerun=Command(words.rerun(report)),
         document=Markup(escape(document[:MOST_JSON])),  # ASCII already; its ends of lines are meant
         cut=cut,

@@ -157,7 +157,7 @@ def _repairs(report: Report, room: Room) -> str:
 
 
 def _unhashed(report: Report) -> str:
-    return "".join(f"- {escape(line)}\n" for line in words.unhashed(report.case))
+    return "".join(f"- {escape(line)}\n" for line in words.besides(report.case))
 
 
 def _hosts(report: Report, room: Room) -> str:

@@ -145,7 +145,7 @@ def _checks(report: Report, width: int) -> list[Line]:
         lines += _wrapped(f"· {len(by['skipped'])} did not apply: {_kinds(by['skipped'])}", width, DIM)
     if by["error"]:
         lines += _wrapped(f"! {len(by['error'])} broke: a bug of ours, please report it", width, BAD)
-    return lines + [line for text in words.unhashed(report.case) for line in _wrapped(f"· {text}", width, DIM)]
+    return lines + [line for text in words.besides(report.case) for line in _wrapped(f"· {text}", width, DIM)]
 
 
 def _kinds(results: list[CheckResult]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 
-from diagnostics.case import Case, Diagnosis, Digests, Evidence, Interpreter, Listing, Packages, Platform, Report
+from diagnostics.case import NO_TRIAL, Case, Diagnosis, Digests, Evidence, Interpreter, Listing, Packages, Platform, Report, Trial
 from diagnostics.diagnosis import all_checks
 from diagnostics.redact import plain
 
@@ -122,6 +122,19 @@ def evidence_line(item: Evidence) -> str:
     """One fact in one line."""
     expected = f" (expected: {item.expected})" if item.expected else ""
     return plain(f"{item.subject.name}: {item.fact}: {item.seen}{expected}", 800)
+
+
+def besides(case: Case) -> list[str]:
+    """What is said beside the findings: how the trial load went, and what nothing vouches for."""
+    return [*_tried(case), *unhashed(case)]
+
+
+def _tried(case: Case) -> list[str]:
+    trial = case.trial
+    if isinstance(trial, Trial):
+        ended = "went well" if trial.outcome == "loaded" else "failed"
+        return [f"The trial load ({trial.what}) {ended}: {duration(trial.seconds)}, {size(trial.peak_bytes)} of memory at its peak, network {trial.network}"]
+    return [f"No load was tried: {trial.detail}"] if trial != NO_TRIAL else []
 
 
 def unhashed(case: Case) -> list[str]:

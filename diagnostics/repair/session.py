@@ -13,7 +13,6 @@ from diagnostics.repair.plan import obstacle, repairs, unwritable
 from diagnostics.repair.source import Found, Judge, find, place_of
 from diagnostics.repair.work import Means, perform
 
-LOOKS_AT = frozenset({"files", "digests", "journeys", "legs", "listing", "cache_state", "disks"})  # records that a repair is planned from
 NOTHING = "nothing of it is missing, cut, corrupt or misplaced"
 
 
