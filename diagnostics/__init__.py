@@ -8,8 +8,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from diagnostics.case import Explanation
+    from diagnostics.readiness import Ready
 
-__all__ = ["explain", "watch"]
+__all__ = ["explain", "preflight", "watch"]
 __version__ = "0.1.0"
 
 
@@ -32,6 +33,17 @@ def watch(spec: str = "", *, seconds: float = 15.0, look: bool = True) -> Abstra
     from diagnostics.watching import watching
 
     return watching(spec, seconds, look)
+
+
+def preflight(spec: str = "", *, seconds: float = 15.0, files: tuple[str, ...] = (), python: str = "") -> Ready:
+    """Before a load: raises ``diagnostics.readiness.NotReady``, whose first line is the root cause and what to do, where the load of ``spec`` would fail.
+
+    What it returns holds the ``judgement`` and its ``warnings``, and works as a context manager around the load: what fails all the same is explained as by
+    ``watch``. ``seconds`` bounds the look; a healthy verdict is kept for a minute, in this process and for this environment. Nothing is hashed.
+    """
+    from diagnostics.readiness import ready
+
+    return ready(spec, seconds=seconds, files=files, python=python)
 
 
 def load_ipython_extension(shell: Any) -> None:

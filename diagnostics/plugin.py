@@ -11,16 +11,17 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
 import pytest
 
-from diagnostics import inputs, options
+from diagnostics import inputs, options, redact
 from diagnostics import items as nodes
 from diagnostics.items import CheckFile, CheckItem, Selection
 from diagnostics.redact import plain
-from diagnostics.run import Run
+from diagnostics.run import Run, report_folders
 
 MEANING = {
     0: "healthy, or warnings only",
@@ -42,10 +43,7 @@ def start(config: pytest.Config, selections: list[Selection], stdout: TextIO | N
     if chosen.explain:
         return _explain(chosen.explain)
     if chosen.plan:
-        from diagnostics.probes.survey import plan
-
-        print("\n".join(plan(chosen.spec, files=chosen.files)))
-        return 0
+        return _plan(chosen, config.invocation_params.dir)
     if chosen.json == "-" and stdout is None:
         raise pytest.UsageError("--diagnose-json - works on the command line of an installed pytest-diagnostics only: name a file instead")
     given = inputs.read(chosen, stdin)
@@ -54,6 +52,15 @@ def start(config: pytest.Config, selections: list[Selection], stdout: TextIO | N
     config.stash[RUN] = config.stash[nodes.ANSWERS] = Run(dataclasses.replace(chosen, spec=given.spec), stdout, given)
     config.stash[SELECTED] = selections
     return None
+
+
+def _plan(chosen: options.Options, here: Path) -> int:
+    """What a run would do; its exit code is the run's own where the target cannot be used at all."""
+    from diagnostics.probes.survey import plan
+
+    lines, usable = plan(chosen.spec, files=chosen.files, python=chosen.python)
+    print("\n".join([*lines, f"write: the report, to {redact.path(str(next(report_folders(chosen.report, here))))}"]))
+    return 0 if usable else 1
 
 
 def _explain(cause: str) -> int:

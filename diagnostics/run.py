@@ -234,12 +234,12 @@ class Run:
         return 1 if theirs else EXIT[judgement.verdict]
 
     def _write(self, report: Report, here: Path) -> None:
-        from diagnostics.environment.process import continuous_integration
-        from diagnostics.render import github, write_all
+        from diagnostics.environment.process import continuous_integration, termination_log
+        from diagnostics.render import github, kubernetes, write_all
         from diagnostics.render import json as json_renderer
 
         with self._noting("no report"):
-            self.written = {kind: redact.path(path) for kind, path in write_all(report, list(self._folders(here))).items()}
+            self.written = {kind: redact.path(path) for kind, path in write_all(report, list(report_folders(self.options.report, here))).items()}
         if self.stdout is not None or self.options.json:
             with self._noting("no JSON document"):
                 document = json_renderer.text(report) + "\n"
@@ -252,6 +252,9 @@ class Run:
         if summary:
             with self._noting("no step summary"), open(summary, "a", encoding="utf-8") as file:
                 file.write(github.step_summary(report))
+        if (log := termination_log()) and (message := kubernetes.termination_message(report)):
+            with self._noting("no termination message"), open(log, "w", encoding="utf-8") as file:
+                file.write(message + "\n")
 
     def _write_manifest(self, case: Case, here: Path) -> None:
         from diagnostics.render import manifest, write
@@ -272,13 +275,14 @@ class Run:
         except OSError as error:
             self.unwritten.append(f"{what} could be written: {error.strerror or redact.plain(str(error))}")
 
-    def _folders(self, here: Path) -> Iterator[Path]:
-        """Where the report may go, best first."""
-        if self.options.report:
-            yield here / Path(self.options.report).expanduser()
-        yield here / "reports"
-        with contextlib.suppress(OSError):  # no folder for temporary files at all
-            yield Path(tempfile.gettempdir()) / "pytest-diagnostics"
+
+def report_folders(asked: str, here: Path) -> Iterator[Path]:
+    """Where the report may go, best first."""
+    if asked:
+        yield here / Path(asked).expanduser()
+    yield here / "reports"
+    with contextlib.suppress(OSError):  # no folder for temporary files at all
+        yield Path(tempfile.gettempdir()) / "pytest-diagnostics"
 
 
 def _bare(count: int) -> str:

@@ -22,6 +22,9 @@ class Diagnosed(RuntimeError):
         self.judgement, self.clues = judgement, clues
         super().__init__("\n".join(diagnosis_lines(judgement.diagnoses[0])))
 
+    def __reduce__(self) -> tuple[type[Diagnosed], tuple[Judgement, Clues]]:
+        return Diagnosed, (self.judgement, self.clues)  # it may be raised in a worker and caught in another process
+
     @property
     def diagnosis(self) -> Diagnosis:
         """The root: what to act on first."""

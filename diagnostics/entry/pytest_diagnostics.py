@@ -9,7 +9,7 @@ import importlib.util
 import os
 import sys
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TextIO
 
@@ -217,8 +217,41 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object
     return (yield)
 
 
+NEEDS_MODEL = "needs_model"
+MARKER = (
+    NEEDS_MODEL
+    + '(SPEC, otherwise="fail"): the test loads this model; where it would not load, the test fails (or is skipped: otherwise="skip") with the diagnosis'
+)
+
+
+@pytest.fixture(scope="session")
+def preflight(request: pytest.FixtureRequest) -> Callable[..., object]:
+    """``preflight("org/name")`` raises, with the root cause and the remedy, where that model would not load here; each model is looked at once a session."""
+    _require_ours()
+    from diagnostics import needs
+
+    return needs.of(request.config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """``@pytest.mark.needs_model``, ahead of every fixture; a mark that the project itself declares is its own."""
+    if item.get_closest_marker(NEEDS_MODEL) and [line for line in item.config.getini("markers") if line.startswith(NEEDS_MODEL)] == [MARKER]:
+        _require_ours()
+        from diagnostics import needs
+
+        needs.see(item)
+
+
+def _require_ours() -> None:
+    found = found_package()
+    if found is not None and not is_ours(found):
+        pytest.fail(f"the package “{NAME}” that Python finds first is not pytest-diagnostics but {found}", pytrace=False)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """--diagnose-failures is for the user's own runs, in xdist's workers too."""
+    config.addinivalue_line("markers", MARKER)
     wanted = config.getoption("diagnose_failures") or str(config.getini("diagnose_failures")).lower() in ("1", "true", "yes", "on")
     found = found_package() if wanted else None
     if found is not None and is_ours(found):

@@ -14,6 +14,11 @@ def continuous_integration(variables: Mapping[str, str] = os.environ) -> tuple[b
     return variables.get("GITHUB_ACTIONS") == "true", variables.get("GITHUB_STEP_SUMMARY", "")
 
 
+def termination_log(variables: Mapping[str, str] = os.environ, path: str = "/dev/termination-log") -> str:
+    """The file that a pod's kubelet reads a container's last words from (its default terminationMessagePath); "" elsewhere."""
+    return path if variables.get("KUBERNETES_SERVICE_HOST") and os.path.isfile(path) else ""
+
+
 def variables() -> dict[str, str]:
     """The environment of this process, for child processes that stand for the loading one."""
     return dict(os.environ)

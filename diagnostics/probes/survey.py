@@ -18,7 +18,22 @@ from urllib.parse import urlsplit
 
 from diagnostics import environment as environment_module
 from diagnostics import targets
-from diagnostics.case import ABSENT, NOT_ASKED, Case, ClientUse, Environment, Files, Journey, Listing, Published, RemoteFile, Target, Timing, Unseen
+from diagnostics.case import (
+    ABSENT,
+    NOT_ASKED,
+    Case,
+    ClientUse,
+    Environment,
+    Files,
+    Interpreter,
+    Journey,
+    Listing,
+    Published,
+    RemoteFile,
+    Target,
+    Timing,
+    Unseen,
+)
 from diagnostics.facts import clients
 from diagnostics.probes import accelerator, cache_state, checksums, disk, dns, files, limits, memory, model, packages
 from diagnostics.probes import http as http_probe
@@ -418,13 +433,15 @@ def prepare(
     )
 
 
-def plan(spec: str, *, files: tuple[str, ...] = ()) -> list[str]:
-    """What a run would do, with no I/O beyond reading the environment: hosts, files, commands."""
-    environment, secrets = environment_module.read()
+def plan(spec: str, *, files: tuple[str, ...] = (), python: str = "") -> tuple[list[str], bool]:
+    """What a run would do, with no I/O beyond reading the environment: hosts, files, commands; and whether the target can be used at all."""
+    environment, secrets = environment_module.read(python=python)
     target, raw = targets.parse(spec, environment, files=files)
     survey = Survey(target, environment, dataclasses.replace(secrets, urls=raw))
     lines = [f"target: {target.spec or 'none'} ({target.kind}{' ' + target.name if target.name else ''})"]
     reason = survey._no_network_because()
+    if target.kind == "demo":
+        return [*lines, "ask: a hub of its own on 127.0.0.1", "write: its files, in a temporary folder (removed at the end)"], True
     if reason is not None:
         lines.append(f"network: none ({reason.detail or reason.why})")
     else:
@@ -434,4 +451,6 @@ def plan(spec: str, *, files: tuple[str, ...] = ()) -> list[str]:
         lines += [f"resolver: {server}" for server in dns.configured_resolvers()]
     lines += [f"read: {path}" for path in target.paths]
     lines += [f"look at: {name} cache {path}" for name, path in environment.caches.items()]
-    return [*lines, "write: the report, the digest cache, and a short probe file in each folder that takes part (removed at once)"]
+    if isinstance(environment.interpreter, Interpreter):
+        lines.append(f"run: {environment.interpreter.executable}, to import in it what the model needs, and nvidia-smi where there is no NVML")
+    return [*lines, "write: the digest cache, and a short probe file in each folder that takes part (removed at once)"], not target.problem
