@@ -701,7 +701,8 @@ class TorchBuild:
     version: str
     cuda: str = ""  # CUDA it is built for; "" for none
     hip: str = ""
-    architectures: tuple[str, ...] = ()  # "sm_80" …: kernels it has, by the table of facts
+    architectures: tuple[str, ...] = ()  # "8.0" …: compute capabilities it has kernels for, by the table of facts; empty where that is not known
+    ptx: str = ""  # the one that newer devices can compile from
 
 
 @record

@@ -6,10 +6,22 @@ from diagnostics.case import Accelerators, Case, Cause, Fault, Finding, Packages
 from diagnostics.causes.files_words import found, named, of_step, seen
 from diagnostics.causes.settings_common import unset
 from diagnostics.causes.versions_common import Recognise, install, python_of
+from diagnostics.facts.accelerators import build_facts, fits
 
 NO_CARD = Unseen("unsupported", "no accelerator here; a made NVML library and a hand-made Case stand in")
 # CUDA of torch's published builds, newest first (pytorch.org/get-started/previous-versions).
-WHEELS = (("13.0", "cu130"), ("12.9", "cu129"), ("12.8", "cu128"), ("12.6", "cu126"), ("12.4", "cu124"), ("12.1", "cu121"), ("11.8", "cu118"))
+WHEELS = (
+    ("13.2", "cu132"),
+    ("13.0", "cu130"),
+    ("12.9", "cu129"),
+    ("12.8", "cu128"),
+    ("12.6", "cu126"),
+    ("12.4", "cu124"),
+    ("12.1", "cu121"),
+    ("11.8", "cu118"),
+)
+
+_NEWEST = "2.13"  # the torch that an index of wheels is taken to hold
 
 
 def _facts(case: Case, faults: list[Fault]) -> dict[str, str]:
@@ -46,10 +58,12 @@ def _by_code(cause: str, code: str) -> Recognise:
     return recognise
 
 
-def _wheel(driver_cuda: str) -> str:
-    """The newest build that this driver runs: any of its own major version."""
-    major = driver_cuda.split(".")[0]
-    return next((tag for cuda, tag in WHEELS if cuda.split(".")[0] == major), WHEELS[-1][1] if major.isdigit() and int(major) < 12 else WHEELS[0][1])
+def _wheel(driver_cuda: str, capability: str = "") -> str:
+    """The newest build that this driver runs (any of its own major version or an older one) and that has kernels for the device; else the newest it runs."""
+    major = int(driver_cuda.split(".")[0]) if driver_cuda.split(".")[0].isdigit() else 99
+    runs = [(cuda, tag) for cuda, tag in WHEELS if int(cuda.split(".")[0]) <= major] or [WHEELS[-1]]
+    fitting = (tag for cuda, tag in runs if (built := build_facts(_NEWEST, cuda)) and fits(capability, built.kernels, built.ptx))
+    return next(fitting, runs[0][1])
 
 
 def _build_remedy(case: Case, tag: str, do: str) -> Remedy:
@@ -76,8 +90,9 @@ def _driver_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 def _kernel_remedies(finding: Finding, case: Case) -> list[Remedy]:
     capability = finding.facts["capability"]
-    old = capability.split(".")[0].isdigit() and int(capability.split(".")[0]) < 8
-    return [_build_remedy(case, "cu126" if old else "cu128", f"Take a build of torch that has kernels for compute capability {capability}.")]
+    return [
+        _build_remedy(case, _wheel(finding.facts["driver_cuda"], capability), f"Take a build of torch that has kernels for compute capability {capability}.")
+    ]
 
 
 def _hidden_remedies(finding: Finding, case: Case) -> list[Remedy]:

@@ -24,7 +24,7 @@ from diagnostics.case import (
 )
 from diagnostics.checks.wording import fact
 from diagnostics.facts import versions
-from diagnostics.facts.accelerators import build_facts, fits
+from diagnostics.facts.accelerators import fits
 from diagnostics.facts.clients import canonical
 
 if TYPE_CHECKING:
@@ -233,12 +233,11 @@ def test_torch_fits_the_accelerator(packages: Packages, accelerators: Accelerato
 
 
 def _judge_kernels(build: TorchBuild, nvidia: list[Accelerator], expect: Expect) -> None:
-    facts_ = build_facts(build.version, build.cuda) if build.cuda else None
-    for device in nvidia if facts_ else []:
+    for device in nvidia if build.architectures else []:
         subject = Subject(kind="machine", name=f"GPU {device.index} {device.name}")
-        kernels = f"{facts_.lowest} to {facts_.highest}" if facts_ else ""
+        kernels = ", ".join(build.architectures)
         seen = [fact(subject, "compute capability", device.capability or "unknown", kernels), fact(subject, "torch", f"{build.version}, CUDA {build.cuda}")]
-        expect.that(facts_ is None or fits(device.capability, facts_), "kernels", subject, *seen, step="packages")
+        expect.that(fits(device.capability, build.architectures, build.ptx), "kernels", subject, *seen, step="packages")
 
 
 def test_accelerators_can_be_used(accelerators: Accelerators, packages: Packages | Unseen, expect: Expect) -> None:

@@ -14,10 +14,10 @@ from diagnostics.facts.versions import satisfies
 
 @record
 class BuildFacts:
-    """Compute capabilities that a build has kernels for."""
+    """Compute capabilities that a build has kernels for; ``ptx``: the one that newer devices can compile from, "" for none."""
 
-    lowest: str
-    highest: str
+    kernels: tuple[str, ...]
+    ptx: str
     source: str
 
 
@@ -40,11 +40,13 @@ def as_of() -> datetime.date:
     return day
 
 
-def build_facts(torch: str, cuda: str) -> BuildFacts | None:
-    """What a torch of this version, built for this CUDA, runs on; None where nothing is known."""
+def build_facts(torch: str, cuda: str, machine: str = "x86_64") -> BuildFacts | None:
+    """What torch's own wheel of this version, built for this CUDA and machine, runs on; None where nothing is known, as of others' builds ("2.1.0a0+nv23.06")."""
+    if "+" in torch and not torch.partition("+")[2].startswith("cu"):
+        return None
     for row in _table()["builds"]:
-        if satisfies(cuda, row["cuda"]) and (not row.get("torch") or satisfies(torch, row["torch"])):
-            return BuildFacts(lowest=row["lowest"], highest=row["highest"], source=row["source"])
+        if satisfies(cuda, row["cuda"]) and (not row.get("torch") or satisfies(torch, row["torch"])) and row.get("machine", machine) == machine:
+            return BuildFacts(kernels=tuple(row["kernels"]), ptx=row.get("ptx", ""), source=row["source"])
     return None
 
 
@@ -54,10 +56,10 @@ def quantization_facts(method: str) -> QuantizationFacts | None:
     return QuantizationFacts(packages=tuple(row["packages"]), accelerator=row.get("accelerator", False), capability=row.get("capability", "")) if row else None
 
 
-def fits(capability: str, build: BuildFacts) -> bool:
-    """Whether a device of this compute capability ("8.6") finds kernels in the build."""
+def fits(capability: str, kernels: tuple[str, ...], ptx: str = "") -> bool:
+    """Whether a device of this compute capability ("8.6") finds kernels among these; True for one that is not known."""
     number = _number(capability)
-    return not number or _number(build.lowest) <= number <= _number(build.highest)
+    return not number or any(_number(kernel)[:1] == number[:1] and _number(kernel) <= number for kernel in kernels) or () < _number(ptx) <= number
 
 
 def _number(capability: str) -> tuple[int, ...]:

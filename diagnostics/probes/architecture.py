@@ -170,13 +170,29 @@ def torch_build(torch: Distribution | None) -> TorchBuild | Unseen:
     tree = _parsed(os.path.join(real(torch.location), "torch", "version.py"))
     said = dict(_constants(tree)) if tree else {}
     cuda = plain(said.get("cuda", ""), 20)
-    facts = build_facts(torch.version, cuda) if cuda else None
+    version = plain(said.get("__version__", "") or torch.version, 40)
+    facts = build_facts(version, cuda, _machine_of(torch)) if cuda and not _is_condas(torch) else None
     return TorchBuild(
-        version=plain(said.get("__version__", "") or torch.version, 40),
+        version=version,
         cuda=cuda,
         hip=plain(said.get("hip", "") or said.get("rocm", ""), 40),
-        architectures=(facts.lowest, facts.highest) if facts else (),
+        architectures=facts.kernels if facts else (),
+        ptx=facts.ptx if facts else "",
     )
+
+
+def _about(torch: Distribution, name: str) -> str:
+    """A short file of the distribution's own metadata folder; "" where it has none."""
+    return read_small(os.path.join(real(torch.location), f"torch-{torch.version}.dist-info", name), 4096).decode("utf-8", "replace")
+
+
+def _machine_of(torch: Distribution) -> str:
+    return "aarch64" if "_aarch64" in _about(torch, "WHEEL") else "x86_64"
+
+
+def _is_condas(torch: Distribution) -> bool:
+    """Built by others than torch's own project, for architectures of their choice (PEP 376, INSTALLER)."""
+    return _about(torch, "INSTALLER").strip() == "conda"
 
 
 def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 from pathlib import Path
@@ -42,8 +43,9 @@ def judged(found: Accelerators, torch: TorchBuild | None = None, memory: Memory 
 CPU = TorchBuild(version="2.13.0+cpu")
 
 
-def cuda(version: str = "12.8", torch: str = "2.9.0") -> TorchBuild:
-    return TorchBuild(version=torch, cuda=version)
+def cuda(version: str = "12.8", torch: str = "2.9.0", machine: str = "x86_64") -> TorchBuild:
+    built = facts.build_facts(torch, version, machine)
+    return TorchBuild(version=torch, cuda=version, architectures=built.kernels if built else (), ptx=built.ptx if built else "")
 
 
 # --- what is seen ---------------------------------------------------------------------------------------------------------------
@@ -159,12 +161,22 @@ def test_a_driver_that_is_too_old() -> None:
         ("6.1", cuda("12.6", "2.9.0"), True),
         ("8.9", cuda("12.4", "2.6.0"), True),
         ("9.0", cuda("11.7", "2.0.0"), False),
+        ("7.0", cuda("12.8", "2.7.1+cu128"), False),
+        ("7.0", cuda("12.8", "2.8.0+cu128"), True),
+        ("7.0", cuda("12.8", "2.11.0+cu128"), False),
+        ("10.3", cuda("12.9", "2.13.0+cu129"), True),
+        ("11.0", cuda("12.9", "2.13.0+cu129"), False),
+        ("11.0", cuda("13.0", "2.13.0+cu130", "aarch64"), True),
+        ("8.7", cuda("12.6", "2.7.0a0+nv25.3", "aarch64"), True),
+        ("7.2", cuda("12.6", "2.7.0a0+nv25.3", "aarch64"), True),
+        ("7.2", cuda("12.6", "2.7.0+cu126", "aarch64"), False),
+        ("13.0", cuda("13.2", "2.13.0+cu132"), True),
         ("", cuda("12.8", "2.8.0"), True),
     ],
 )
 def test_kernels_for_the_card(capability: str, build: TorchBuild, fits: bool) -> None:
-    """By the table of builds; an unknown capability is no alarm."""
-    assert judged(cards(card(capability)), build) == ([] if fits else [("gpu-unsupported", "error")])
+    """By the table of builds: the device's own major with a lower minor, or PTX; an unknown capability, and a build of somebody else's, is no alarm."""
+    assert judged(dataclasses.replace(cards(card(capability)), cuda="13.2"), build) == ([] if fits else [("gpu-unsupported", "error")])
 
 
 def test_a_hidden_card() -> None:
@@ -190,6 +202,22 @@ def test_a_card_with_room_spares_the_machine() -> None:
     host = Memory(total_bytes=8 * GB, available_bytes=7 * GB, limits=(small,), needed_bytes=0, resident_bytes=14 * GB, needed_why="1 file of weights")
     assert judged(cards(), cuda(), host) == []
     assert judged(Accelerators(source="none"), cuda(), host) == [("memory-insufficient", "warning")]
+
+
+def test_the_remedy_is_a_build_that_has_the_kernels_and_that_the_driver_runs() -> None:
+    """The newest such; never one that this driver cannot run."""
+
+    def wheel(capability: str, driver: str) -> str:
+        found = dataclasses.replace(cards(card(capability)), cuda=driver)
+        case = Case(
+            accelerators=found,
+            packages=Packages(python="/env/bin/python", judged=True, torch=cuda("11.8" if capability == "12.0" else "13.0")),
+        )
+        root = next(item for item in diagnose(case) if item.cause in ("gpu-unsupported", "cuda-driver-too-old"))
+        return root.remedies[0].run.rpartition("/")[2]
+
+    assert wheel("12.0", "13.0") == "cu132" and wheel("12.0", "12.8") == "cu129"
+    assert wheel("6.1", "13.0") == "cu126"
 
 
 def test_the_table_is_dated_and_sourced() -> None:

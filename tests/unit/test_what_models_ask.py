@@ -220,7 +220,13 @@ def test_records_of_torch_are_read_from_its_source(tmp_path: Path) -> None:
         return found
 
     cuda = build("from typing import Optional\n__version__ = '2.8.0+cu128'\ncuda: Optional[str] = '12.8'\nhip: Optional[str] = None\n")
-    assert (cuda.version, cuda.cuda, cuda.hip, cuda.architectures) == ("2.8.0+cu128", "12.8", "", ("7.0", "12.9"))
+    assert (cuda.version, cuda.cuda, cuda.hip, cuda.architectures) == ("2.8.0+cu128", "12.8", "", ("7.0", "7.5", "8.0", "8.6", "9.0", "10.0", "12.0"))
+    about = tmp_path / "torch-2.8.0.dist-info"
+    about.mkdir()
+    (about / "WHEEL").write_text("Wheel-Version: 1.0\nTag: cp312-cp312-manylinux_2_28_aarch64\n")
+    assert build("__version__ = '2.8.0+cu126'\ncuda = '12.6'\n").architectures == ("8.0", "9.0")
+    (about / "INSTALLER").write_text("conda\n")
+    assert build("__version__ = '2.8.0'\ncuda = '12.8'\n").architectures == (), "who builds it otherwise chooses otherwise"
     assert build("cuda = None\nhip = '6.4'\n").hip == "6.4" and build("((((").version == "2.8.0"
     assert isinstance(architecture.torch_build(None), Unseen)
 
