@@ -8,7 +8,7 @@ from collections.abc import Callable
 from diagnostics.case import Case, Cause, Fault, Finding, Memory, Platform, Remedy, Unseen
 from diagnostics.causes.claims import again
 from diagnostics.causes.files_words import found, of_step, seen
-from diagnostics.causes.versions_common import NO_MEMORY, failed_imports
+from diagnostics.causes.versions_common import NO_MEMORY, failed_imports, threads_without_memory
 
 Recognise = Callable[[Case, tuple[Fault, ...]], list[Finding]]
 
@@ -58,21 +58,20 @@ def _limited(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 
 
 def _address_space(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    """The limit, and the imports that found no memory under it."""
-    own, failed = of_step(faults, "memory", "rlimit"), failed_imports(faults, NO_MEMORY)
+    """The limit, the imports that found no memory under it, and the threads that found no room for their stacks."""
+    own, failed, threads = of_step(faults, "memory", "rlimit"), failed_imports(faults, NO_MEMORY), threads_without_memory(case, faults)
     limit = next((limit for limit in case.memory.limits if limit.kind == "rlimit"), None) if isinstance(case.memory, Memory) else None
     if own:
-        return found("address-space-limited", [*own, *failed], _facts(case, own[0]))
-    if not failed or limit is None:
+        return found("address-space-limited", [*own, *failed, *threads], _facts(case, own[0]))
+    if limit is None or not (failed or threads):
         return []
-    package = failed[0].subject.name
     facts = {
         "source": limit.source,
         "limit": f"{limit.limit_bytes / 1e6:.0f} MB",
         "needed": "more",
-        "why_needed": f"The import of {package} alone finds no memory",
+        "why_needed": f"The import of {failed[0].subject.name} alone finds no memory" if failed else "A thread finds no room for its stack",
     }
-    return found("address-space-limited", failed, facts)
+    return found("address-space-limited", [*failed, *threads], facts)
 
 
 def _smaller(finding: Finding, case: Case) -> Remedy:

@@ -8,7 +8,7 @@ from diagnostics.case import Body, CacheState, Case, Cause, Disk, Fault, Finding
 from diagnostics.causes.claims import again, by_subject, journey_of, on_legs
 from diagnostics.causes.files_words import found, named, of_step, seen, shell_path
 from diagnostics.causes.settings_common import set_variable
-from diagnostics.causes.versions_common import NO_THREAD, failed_imports
+from diagnostics.causes.versions_common import NO_THREAD, failed_imports, threads_without_memory
 
 HOW = {
     "reset": "The connection was reset before the end of {file}.",
@@ -142,7 +142,7 @@ def _open_files_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 def _processes(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     own, failed = of_step(faults, "limits", "processes"), failed_imports(faults, NO_THREAD)
-    if not own and not failed:
+    if (not own and not failed) or threads_without_memory(case, faults):
         return []
     limit = next(iter(case.limits.processes), None) if isinstance(case.limits, Limits) else None
     source = limit.source if limit else "this system"

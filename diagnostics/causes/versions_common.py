@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Callable
 
-from diagnostics.case import Case, Fault, Finding, Packages, Requirement
+from diagnostics.case import Case, Fault, Finding, Memory, Packages, Requirement
 from diagnostics.causes.files_words import found, named, of_step, seen, shell_path
 
 # What an import says where it gets no memory (CPython, libstdc++, glibc's loader, OpenBLAS).
@@ -15,7 +15,18 @@ NO_MEMORY = (
 )
 # … and where it gets no thread (OpenBLAS, CPython, clone(2) EAGAIN).
 NO_THREAD = r"pthread_create failed|can.t start new thread|Resource temporarily unavailable"
+THREADS = "threads"  # the subject of what could start no thread (checks/test_transfer.py)
+SMALL_LIMIT = 4 << 30  # bytes of address space: a few dozen threads, each with a stack of 8 MB and an arena of 64, use it up
 Recognise = Callable[[Case, tuple[Fault, ...]], list[Finding]]
+
+
+def threads_without_memory(case: Case, faults: tuple[Fault, ...]) -> list[Fault]:
+    """Threads that could not be started under a small limit on address space, where no count of processes is reached: a stack found no room (EAGAIN, too)."""
+    limits = case.memory.limits if isinstance(case.memory, Memory) else ()
+    refused = of_step(faults, "limits", "processes")
+    if any(fault.subject.name != THREADS for fault in refused) or not any(limit.kind == "rlimit" and limit.limit_bytes <= SMALL_LIMIT for limit in limits):
+        return []
+    return [*refused, *failed_imports(faults, NO_THREAD)]
 
 
 def python_of(case: Case) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
+from typing import BinaryIO
 
 MOST_BYTES = 256 * 1024
+CHUNK = 256 * 1024
 TRUE_VALUES = frozenset({"1", "ON", "YES", "TRUE"})  # huggingface_hub constants.py ENV_VARS_TRUE_VALUES
 
 
@@ -31,9 +33,18 @@ def read_bytes(path: str, most: int = MOST_BYTES) -> bytes | None:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return None
         with open(path, "rb") as file:
-            return file.read(most)
+            return up_to(file, most)
     except (OSError, ValueError):  # ValueError: a NUL in the path
         return None
+
+
+def up_to(file: BinaryIO, most: int) -> bytes:
+    """The next ``most`` bytes. Not ``read(most)``, which takes that much memory at once, however short the file: too much under a ulimit -v."""
+    parts = []
+    while most and (part := file.read(min(most, CHUNK))):
+        parts.append(part)
+        most -= len(part)
+    return b"".join(parts)
 
 
 def read_text(path: str, most: int = MOST_BYTES) -> str:

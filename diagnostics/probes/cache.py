@@ -22,6 +22,7 @@ import stat
 from typing import Any
 
 from diagnostics.case import ABSENT, Environment, Listing, RemoteFile, Target, Unseen
+from diagnostics.environment.text import up_to
 from diagnostics.probes.files_wanted import wanted_files
 from diagnostics.redact import plain
 
@@ -62,7 +63,7 @@ def read_small(path: str, most: int) -> bytes:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return b""
         with open(path, "rb") as file:
-            return file.read(most)
+            return up_to(file, most)
     except (OSError, ValueError):
         return b""
 

@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from diagnostics import codec
-from diagnostics.case import ABSENT, Case, ClientUse, Environment, Limits, Platform, ProcessLimit, Target
+from diagnostics.case import ABSENT, Case, ClientUse, Environment, Limits, Memory, MemoryLimit, Platform, ProcessLimit, Target
 from diagnostics.diagnosis import diagnose
+from diagnostics.environment.text import read_bytes
 from diagnostics.probes import budget, limits
+from diagnostics.probes.cache import read_small
 from diagnostics.probes.limits import see_limits
 from tests.unit.control_groups_made import group
 from tests.unit.files_made import hub_target
@@ -129,3 +131,24 @@ def test_without_threads_the_work_is_done_all_the_same(monkeypatch: pytest.Monke
     assert budget.together({"a": lambda: 1, "b": lambda: 2}, 1.0) == {"a": 1, "b": 2}
     assert limits._starts_threads() is False
     assert judged(Limits(starts_threads=False)) == ["processes-limited"]
+
+
+def test_threads_that_find_no_room_for_their_stacks() -> None:
+    """Under a small ulimit -v that is the reason, not a count of processes; without such a limit, or where the count is reached, it is the count."""
+
+    def causes(limits: Limits, *more: MemoryLimit) -> list[str]:
+        return [item.cause for item in diagnose(Case(limits=limits, memory=Memory(total_bytes=1 << 34, available_bytes=1 << 33, limits=more)))]
+
+    refused = Limits(starts_threads=False)
+    few = dataclasses.replace(refused, processes=(ProcessLimit(source="RLIMIT_NPROC", limit=10, used=10),), processes_needed=4)
+    narrow = MemoryLimit(source="RLIMIT_AS", kind="rlimit", limit_bytes=358_000_000, available_bytes=358_000_000)
+    assert causes(refused, narrow) == ["address-space-limited"] and causes(refused) == ["processes-limited"]
+    assert causes(few, narrow) == ["processes-limited"]
+    assert causes(refused, dataclasses.replace(narrow, limit_bytes=1 << 40, available_bytes=1 << 40)) == ["processes-limited"]
+
+
+def test_reading_a_short_file_takes_no_more_than_it_holds(tmp_path: Path) -> None:
+    """Whatever may be read at most: under a ulimit -v a buffer of that size is refused."""
+    (tmp_path / "short").write_bytes(b"x" * 600_000)
+    assert len(read_small(str(tmp_path / "short"), 1 << 60)) == len(read_bytes(str(tmp_path / "short"), 1 << 60) or b"") == 600_000
+    assert len(read_small(str(tmp_path / "short"), 300_000)) == 300_000
