@@ -43,6 +43,7 @@ Severity = Literal["error", "warning"]
 Owner = Literal["you", "machine", "network", "server", "author"]
 Outcome = Literal["passed", "failed", "warned", "blocked", "skipped", "error"]
 Verdict = Literal["healthy", "degraded", "broken", "unverified"]
+Shell = Literal["posix", "fish", "powershell", "cmd", "dockerfile", "kubernetes", "systemd", "notebook"]
 HostState = Literal[
     "reached",
     "not-tried",
@@ -99,6 +100,7 @@ class Problem:
 
     code: str
     detail: str = ""
+    near: str = ""  # of a path that is not there: the nearest folder above it that is
 
 
 @record
@@ -234,7 +236,7 @@ class Environment:
     interpreter: Interpreter | Unseen = ABSENT
     platform: Platform | Unseen = ABSENT
     distributions: tuple[Distribution, ...] = ()
-    shell: Literal["posix", "fish", "powershell", "cmd"] = "posix"
+    shell: Shell = "posix"  # that commands are pasted into, or the place that variables are kept in
 
 
 # --- the ladder: one request, step by step ----------------------------------------------------------------------------------
@@ -1032,6 +1034,7 @@ class Remedy:
     run: str = ""  # to paste; quoted for the shell
     check: str = ""  # a command that shows that it worked
     proof: Literal["seen", "untried"] = "untried"
+    follows: bool = False  # a step after the one before it, not another way
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -1065,6 +1068,7 @@ class Diagnosis:
     checks: tuple[str, ...] = ()
     claims: tuple[Fault, ...] = ()
     waived: str = ""  # the waiver's reason
+    expired: str = ""  # of a waiver that is over
 
 
 @record

@@ -21,17 +21,26 @@ USAGE = """usage: pytest-diagnostics [SPEC] [options]
        pytest-diagnostics explain ID|FILE|-
 
 SPEC: org/name[@revision], https://…, ./path, list:NAME, demo[:fault]; nothing: this machine and the hub.
-Options are those of pytest: --diagnose-report DIR, --diagnose-timeout S, --diagnose-digests auto|none|all, --diagnose-files GLOB,
---diagnose-python PATH, --diagnose-load, --diagnose-load-timeout S, --diagnose-load-memory SIZE, --diagnose-manifest FILE, --diagnose-error FILE|-, --diagnose-case FILE, --diagnose-against FILE, --diagnose-repair, --diagnose-repair-from SPEC, --diagnose-plan, --diagnose-json -, --diagnose-anonymize, --diagnose-waive ID=reason,DATE, -k EXPRESSION, -x.
+Options are those of pytest (-k EXPRESSION, -x, -q, …) and:
+
+{options}
+
 Exit: 0 healthy or warnings only, 1 broken, 2 interrupted, 3 a bug of ours, 4 usage, 5 nothing verified.
 """
+
+
+def usage() -> str:
+    """What can be said on the command line, from the very table that pytest is given."""
+    options = [(f"--{name.replace('_', '-')} {value}", help) for name, (value, help) in pytest_diagnostics.OPTIONS.items()]
+    options += [(f"--{name.replace('_', '-')}", help) for name, help in pytest_diagnostics.FLAGS.items()]
+    return USAGE.format(options="\n".join(f"  {option:<40} {help}" for option, help in options))
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run with ``arguments`` (default: the command line's); returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] in (["--help"], ["-h"], ["help"]):
-        print(USAGE, end="")
+        print(usage(), end="")
         return 0
     if given[:1] == ["--version"]:
         print(f"pytest-diagnostics {__version__}")

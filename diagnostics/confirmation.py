@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from diagnostics.case import Case, CheckResult, Clues, Diagnosis, Evidence, Explanation, Remedy, Subject
 from diagnostics.causes import BY_ID, SECTION_OF
+from diagnostics.causes.shells import for_shell
 from diagnostics.facts.signatures import look
 
 PLAUSIBLE = 0.1  # of the best explanation's confidence: below it a clue confirms nothing
@@ -109,7 +110,8 @@ def _by_text_alone(case: Case, clues: Clues, results: tuple[CheckResult, ...]) -
         for item in others
         if item.confidence >= 0.05
     )
-    remedy = Remedy(do=entry.get("do", "Report it with the whole log."), run=filled(entry.get("run", ""), best), check="", proof="untried")
+    untold = Remedy(do=entry.get("do", "Report it with the whole log."), run=filled(entry.get("run", ""), best), check="", proof="untried")
+    remedy = for_shell(untold, case.environment.shell)
     return Diagnosis(
         cause=best.cause,
         severity="error",

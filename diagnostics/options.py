@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import datetime
+import difflib
 import math
 import re
 import shlex
 import shutil
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar, get_args
 
 import pytest
 
+from diagnostics.case import Shell
 from diagnostics.waivers import Waiver, parse_waiver
 
 DigestMode = Literal["auto", "none", "all"]
 DIGESTS: tuple[DigestMode, ...] = ("auto", "none", "all")
+ShellChoice = Literal["auto"] | Shell
+SHELLS: tuple[ShellChoice, ...] = ("auto", *get_args(Shell))
+Choice = TypeVar("Choice", DigestMode, ShellChoice)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +46,8 @@ class Options:
     load_seconds: float = 600.0
     load_memory: int = 0  # bytes; 0 for what can be had
     load_command: str = ""
+    shell: ShellChoice = "auto"
+    save_ca: str = ""
 
 
 def read(config: pytest.Config) -> Options:
@@ -49,7 +56,7 @@ def read(config: pytest.Config) -> Options:
         spec=_text(config, "diagnose"),
         report=_text(config, "diagnose_report"),
         timeout=_seconds(_text(config, "diagnose_timeout"), "--diagnose-timeout", 30.0, 3600),
-        digests=_choice(_text(config, "diagnose_digests")),
+        digests=_choice("--diagnose-digests", _text(config, "diagnose_digests"), DIGESTS),
         files=tuple(part.strip() for part in _text(config, "diagnose_files").split(",") if part.strip()),
         python=_text(config, "diagnose_python"),
         json=_text(config, "diagnose_json"),
@@ -67,6 +74,8 @@ def read(config: pytest.Config) -> Options:
         load_seconds=_seconds(_text(config, "diagnose_load_timeout"), "--diagnose-load-timeout", 600.0, 86400),
         load_memory=_bytes(_text(config, "diagnose_load_memory")),
         load_command=_command(_text(config, "diagnose_load_command")),
+        shell=_choice("--diagnose-shell", _text(config, "diagnose_shell"), SHELLS),
+        save_ca=_text(config, "diagnose_save_ca"),
     )
 
 
@@ -119,11 +128,13 @@ def _command(text: str) -> str:
     return text if words else ""
 
 
-def _choice(text: str) -> DigestMode:
-    for mode in DIGESTS:
-        if mode == (text or "auto"):
-            return mode
-    raise pytest.UsageError(f"--diagnose-digests is “{shown(text)}”: say one of {', '.join(DIGESTS)}")
+def _choice(option: str, text: str, choices: tuple[Choice, ...]) -> Choice:
+    for choice in choices:
+        if choice == (text.strip().lower() or "auto"):
+            return choice
+    near = difflib.get_close_matches(text.lower(), choices, 1, 0.5)
+    hint = f"did you mean {near[0]}? It is" if near else "say"
+    raise pytest.UsageError(f"{option} is “{shown(text)}”: {hint} one of {', '.join(choices)}")
 
 
 def _waiver(text: str) -> Waiver:

@@ -182,12 +182,18 @@ class Run:
     def _seen(self) -> Case:
         """What is known: of this machine, or of the one that a report is from; with the clues of a pasted error."""
         if self.given.case is not None:
-            return self.given.case
+            return self._for_shell(self.given.case)
         from diagnostics.report import cut_short
 
         assert self._survey is not None
-        case = dataclasses.replace(self._survey.case(), clues=self.given.clues, trial=self._trial)
+        case = self._for_shell(dataclasses.replace(self._survey.case(), clues=self.given.clues, trial=self._trial))
         return cut_short(case) if self.interrupted or self._bug else case
+
+    def _for_shell(self, case: Case) -> Case:
+        """The same case with remedies to be written for the shell or place that was asked for."""
+        if self.options.shell == "auto":
+            return case
+        return dataclasses.replace(case, environment=dataclasses.replace(case.environment, shell=self.options.shell))
 
     def differences(self) -> list[str]:
         """What differs from the machine of --diagnose-against, to print."""

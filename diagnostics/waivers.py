@@ -57,7 +57,6 @@ def _marked(diagnosis: Diagnosis, waivers: tuple[Waiver, ...], today: datetime.d
     for waiver in waivers:
         if waiver.cause == diagnosis.cause and (not waiver.subject or waiver.subject in {subject.name for subject in diagnosis.subjects}):
             if waiver.until < today:
-                note = f"a waiver for this (“{waiver.reason}”) expired on {waiver.until.isoformat()}"
-                return dataclasses.replace(diagnosis, ruled_out=(*diagnosis.ruled_out, note))
+                return dataclasses.replace(diagnosis, expired=f"“{waiver.reason}”, until {waiver.until.isoformat()}")
             return dataclasses.replace(diagnosis, waived=f"{waiver.reason} (until {waiver.until.isoformat()})")
     return diagnosis

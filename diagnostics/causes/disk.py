@@ -114,7 +114,7 @@ def _move(finding: Finding, case: Case) -> Remedy:
     where = f"{place} has room" if place else "put a folder with room in its place"
     return Remedy(
         do=f"Keep the cache on another file system ({where}).",
-        run=set_variable(case, "HF_HOME", target),
+        run=set_variable("HF_HOME", target),
         check=f"df -h {shell_path(place)}" if place else again(case),
     )
 
@@ -228,7 +228,7 @@ def _file_size_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 
 def _length_remedies(finding: Finding, case: Case) -> list[Remedy]:
-    short = Remedy(do="Keep the cache in a folder with a shorter path.", run=set_variable(case, "HF_HOME", "~/hf"), check=again(case))
+    short = Remedy(do="Keep the cache in a folder with a shorter path.", run=set_variable("HF_HOME", "~/hf"), check=again(case))
     windows = Remedy(
         do="Or let Windows have long paths (as administrator, then restart).",
         run="New-ItemProperty -Path HKLM:\\SYSTEM\\CurrentControlSet\\Control\\FileSystem -Name LongPathsEnabled -Value 1 -PropertyType DWORD -Force",

@@ -165,6 +165,7 @@ def gated_remedies(finding: Finding, case: Case) -> list[Remedy]:
         do="Then log in on this machine with a token of that account (a fine-grained one needs “read access to public gated repositories”).",
         run="hf auth login",
         check=again(case),
+        follows=True,
     )
     return [
         Remedy(

@@ -62,12 +62,10 @@ def set_proxy(case: Case, name: str, scheme: str = "http") -> str:
     setting = next((item for item in case.environment.proxies if item.variable == name), None)
     name = variable_name(name)
     if setting is None:
-        return set_variable(case, name, f"{scheme}://HOST:PORT")
-    if setting.credentials and case.environment.shell == "posix":
-        return f'export {name}="{scheme}://${{{name}#*://}}"'
+        return set_variable(name, f"{scheme}://HOST:PORT")
     if setting.credentials:
-        return set_variable(case, name, f"{scheme}://USER:PASSWORD@{setting.host}:{setting.port or 'PORT'}")
-    return set_variable(case, name, f"{scheme}://" + setting.value.partition("://")[2])
+        return f'export {name}="{scheme}://${{{name}#*://}}"'
+    return set_variable(name, f"{scheme}://" + setting.value.partition("://")[2])
 
 
 def _without_proxy(finding: Finding, case: Case) -> list[Remedy]:
@@ -82,9 +80,7 @@ def _without_proxy(finding: Finding, case: Case) -> list[Remedy]:
     scheme = facts["address"].partition("://")[0]
     counting = [item.variable for item in case.environment.proxies if item.value and item.variable.lower() in (f"{scheme}_proxy", "all_proxy")]
     return [
-        Remedy(
-            do=f"Go without the proxy: {host} answers directly from here.", run=unset(case, *(counting or [facts["variable"]])), check=again(case), proof="seen"
-        )
+        Remedy(do=f"Go without the proxy: {host} answers directly from here.", run=unset(*(counting or [facts["variable"]])), check=again(case), proof="seen")
     ]
 
 
@@ -92,8 +88,8 @@ def _with_entry(case: Case, host: str) -> str:
     """The line that adds a host to the form of NO_PROXY that counts (the lower-case one where it is set)."""
     known = next((item for name in ("no_proxy", "NO_PROXY") for item in case.environment.no_proxy if item.name == name and item.value.strip(" ,")), None)
     if known is None:
-        return set_variable(case, "NO_PROXY", host)
-    return set_variable(case, known.name, f"{known.value.strip(' ,')},{host}")
+        return set_variable("NO_PROXY", host)
+    return set_variable(known.name, f"{known.value.strip(' ,')},{host}")
 
 
 # --- proxy-bypassed -----------------------------------------------------------------------------------------------------------
@@ -142,7 +138,7 @@ def _bypassed_remedies(finding: Finding, case: Case) -> list[Remedy]:
     value = next((variable.value for variable in case.environment.no_proxy if variable.name == name), "")
     kept = ",".join(entry.strip() for entry in value.split(",") if entry.strip() and entry.strip() != facts["entry"])
     do = f"Take the entry {facts['entry']} out of {facts['no_proxy']}: it sends {facts['host']} around the proxy {facts['proxy']}, through which it answers."
-    return [Remedy(do=do, run=set_variable(case, name, kept) if kept else unset(case, name), check=again(case), proof="seen")]
+    return [Remedy(do=do, run=set_variable(name, kept) if kept else unset(name), check=again(case), proof="seen")]
 
 
 # --- the value ----------------------------------------------------------------------------------------------------------------
@@ -176,7 +172,7 @@ def _url_invalid_remedies(finding: Finding, case: Case) -> list[Remedy]:
     return [
         Remedy(
             do=f"Write the value of {name} as http://host:port, or http://user:password@host:port; in user and password percent-encode every character that is no letter or digit (@ is %40, : is %3A, / is %2F, # is %23).",
-            run=set_variable(case, name, "http://USER:PASSWORD@HOST:PORT"),
+            run=set_variable(name, "http://USER:PASSWORD@HOST:PORT"),
             check='python -c "import urllib.request as u; print(sorted(u.getproxies()))"',
         )
     ]
@@ -366,7 +362,7 @@ def _not_a_proxy_remedies(finding: Finding, case: Case) -> list[Remedy]:
     return [
         Remedy(
             do=f"Correct host and port in {name}: what listens at {proxy} is something else (a web server, SSH, another service).",
-            run=set_variable(case, name, "http://HOST:PORT"),
+            run=set_variable(name, "http://HOST:PORT"),
             check=check,
         ),
         *_without_proxy(finding, case),
@@ -411,7 +407,7 @@ def _auth_required_remedies(finding: Finding, case: Case) -> list[Remedy]:
         return [
             Remedy(
                 do=f"{facts['proxy']} offers only {facts['schemes']}, which no Python client speaks. Run a local relay that does (px, cntlm) and point {name} to it.",
-                run=set_variable(case, name, "http://127.0.0.1:3128"),
+                run=set_variable(name, "http://127.0.0.1:3128"),
                 check=again(case),
             )
         ]
@@ -419,7 +415,7 @@ def _auth_required_remedies(finding: Finding, case: Case) -> list[Remedy]:
     do = f"Correct your user name and password in {name}, {how}" if facts["sent"] else f"Put your user name and password into {name}, {how}"
     return [
         *_without_proxy(finding, case),
-        Remedy(do=do, run=set_variable(case, name, f"{facts['given']}://USER:PASSWORD@{facts['proxy']}"), check=again(case)),
+        Remedy(do=do, run=set_variable(name, f"{facts['given']}://USER:PASSWORD@{facts['proxy']}"), check=again(case)),
     ]
 
 
@@ -538,7 +534,7 @@ def _pac_only_remedies(finding: Finding, case: Case) -> list[Remedy]:
     return [
         Remedy(
             do=f"Open {facts['pac']} and take the address after PROXY for {facts['host']} (or ask your admin for it); Python clients do not read PAC files.",
-            run=set_variable(case, "HTTPS_PROXY", "http://HOST:PORT"),
+            run=set_variable("HTTPS_PROXY", "http://HOST:PORT"),
             check=again(case),
         )
     ]

@@ -59,7 +59,7 @@ def _offline_remedies(finding: Finding, case: Case) -> list[Remedy]:
     return [
         Remedy(
             do="Let the client use the network." if not others else f"Let the client use the network ({', '.join(others)} is set too).",
-            run=unset(case, name, *others),
+            run=unset(name, *others),
             check=again(case),
         ),
         Remedy(
@@ -131,8 +131,8 @@ def _endpoint_remedies(finding: Finding, case: Case) -> list[Remedy]:
     suggestion = _base_of(value)
     if finding.facts["detail"] == FOLLOWED_NOWHERE:
         whole = "https://" + value.partition("://")[2]
-        return [Remedy(do="Write https:// in it.", run=set_variable(case, "HF_ENDPOINT", whole), check=again(case))]
-    without = Remedy(do=f"Take it away: the client then uses {PUBLIC_HUB}.", run=unset(case, "HF_ENDPOINT"), check=again(case))
+        return [Remedy(do="Write https:// in it.", run=set_variable("HF_ENDPOINT", whole), check=again(case))]
+    without = Remedy(do=f"Take it away: the client then uses {PUBLIC_HUB}.", run=unset("HF_ENDPOINT"), check=again(case))
     if not suggestion:
         return [without]
     if suggestion.rstrip("/") == value.rstrip("/"):
@@ -140,7 +140,7 @@ def _endpoint_remedies(finding: Finding, case: Case) -> list[Remedy]:
         do = f"Ask whoever runs {host} for the base URL of its hub (Artifactory: https://HOST/artifactory/api/huggingfaceml/REPOSITORY, Nexus: https://HOST/repository/NAME)."
         return [Remedy(do=do, check=f"curl -sSL {shlex.quote(suggestion + '/api/models?limit=1')}"), without]
     base = Remedy(
-        do="Give the hub's base URL.", run=set_variable(case, "HF_ENDPOINT", suggestion), check=f"curl -sS {shlex.quote(suggestion + '/api/models?limit=1')}"
+        do="Give the hub's base URL.", run=set_variable("HF_ENDPOINT", suggestion), check=f"curl -sS {shlex.quote(suggestion + '/api/models?limit=1')}"
     )
     return [base, without]
 
@@ -164,8 +164,8 @@ def _setting_remedies(finding: Finding, case: Case) -> list[Remedy]:
     if name.startswith("--"):
         return [Remedy(do=f"Give the path of a Python interpreter with {name}.", run="command -v python3", check="python3 --version")]
     return [
-        Remedy(do=f"Give {name} a whole number of seconds.", run=set_variable(case, name, "30"), check='python -c "import huggingface_hub"'),
-        Remedy(do="Or take it away.", run=unset(case, name), check='python -c "import huggingface_hub"'),
+        Remedy(do=f"Give {name} a whole number of seconds.", run=set_variable(name, "30"), check='python -c "import huggingface_hub"'),
+        Remedy(do="Or take it away.", run=unset(name), check='python -c "import huggingface_hub"'),
     ]
 
 
@@ -196,7 +196,7 @@ def _netrc(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 def _netrc_remedies(finding: Finding, case: Case) -> list[Remedy]:
     path, entry = finding.facts["path"], finding.facts["entry"]
     return [
-        Remedy(do="Let this client read no .netrc.", run=set_variable(case, "NETRC", "/dev/null"), check=again(case)),
+        Remedy(do="Let this client read no .netrc.", run=set_variable("NETRC", "/dev/null"), check=again(case)),
         Remedy(do=f"Or remove the entry “{entry}” from {path}.", run=f"grep -n {shlex.quote(entry)} {quoted(path)}", check=again(case)),
     ]
 
@@ -223,7 +223,7 @@ def _token_remedies(finding: Finding, case: Case) -> list[Remedy]:
     return [
         Remedy(
             do=f"Set {name} again, to the token alone (hf_… , no quotation marks, no line break); or take it away and log in.",
-            run=f"{unset(case, name)} && hf auth login" if case.environment.shell == "posix" else unset(case, name),
+            run=f"{unset(name)} && hf auth login",
             check="hf auth whoami",
         ),
     ]
@@ -234,12 +234,10 @@ def _cache_remedies(finding: Finding, case: Case) -> list[Remedy]:
     return [
         Remedy(
             do="Name the cache with HF_HUB_CACHE, which every client reads, if that folder is meant.",
-            run=f"{unset(case, name)} && {set_variable(case, 'HF_HUB_CACHE', value)}"
-            if case.environment.shell == "posix"
-            else set_variable(case, "HF_HUB_CACHE", value),
+            run=f"{unset(name)} && {set_variable('HF_HUB_CACHE', value)}" if case.environment.shell == "posix" else set_variable("HF_HUB_CACHE", value),
             check="hf env",
         ),
-        Remedy(do=f"Or take {name} away: the cache in use stays {case.environment.caches.get('hub', 'what it is')}.", run=unset(case, name), check="hf env"),
+        Remedy(do=f"Or take {name} away: the cache in use stays {case.environment.caches.get('hub', 'what it is')}.", run=unset(name), check="hf env"),
     ]
 
 

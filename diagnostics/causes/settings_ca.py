@@ -59,13 +59,11 @@ def missing_ca_remedies(finding: Finding, case: Case) -> list[Remedy]:
     wants_folder = name.endswith(("DIR", "CAPATH"))
     found = [_own_store(name, case)]
     if variable and variable.exists_expanded:
-        whole = Remedy(
-            do="Write the whole path: the file is there, and no client expands ~ in a variable.", run=set_variable(case, name, path), check=again(case)
-        )
+        whole = Remedy(do="Write the whole path: the file is there, and no client expands ~ in a variable.", run=set_variable(name, path), check=again(case))
         return [whole, *found]
     if good and good.is_directory == wants_folder:
         found.append(
-            Remedy(do=f"Or name a file that is there, as {good.variable} does.", run=set_variable(case, name, good.path), check=f"ls -l {quoted(good.path)}")
+            Remedy(do=f"Or name a file that is there, as {good.variable} does.", run=set_variable(name, good.path), check=f"ls -l {quoted(good.path)}")
         )
     else:
         found.append(Remedy(do="Or correct the path.", check=f"ls -l {quoted(path)}"))
@@ -76,9 +74,7 @@ def _own_store(name: str, case: Case) -> Remedy:
     """Without the variable; tried where a handshake that failed with it holds with a store of the machine's own."""
     tried = [leg.handshake for leg in case.legs if leg.handshake and leg.handshake.store == name]
     held = bool(tried) and all(any(verdict.accepted and verdict.store in DEFAULT_STORES for verdict in shaken.verdicts) for shaken in tried)
-    return Remedy(
-        do="Take the variable away: the client then uses its own store.", run=unset(case, name), check=again(case), proof="seen" if held else "untried"
-    )
+    return Remedy(do="Take the variable away: the client then uses its own store.", run=unset(name), check=again(case), proof="seen" if held else "untried")
 
 
 def invalid_ca_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -87,7 +83,7 @@ def invalid_ca_remedies(finding: Finding, case: Case) -> list[Remedy]:
     without = _own_store(name, case)
     if variable and variable.form == "der":
         pem = path.rpartition(".")[0] + ".pem" if path.endswith((".der", ".crt", ".cer")) else path + ".pem"
-        run = f"openssl x509 -inform der -in {quoted(path)} -out {quoted(pem)} && {set_variable(case, name, pem)}"
+        run = f"openssl x509 -inform der -in {quoted(path)} -out {quoted(pem)} && {set_variable(name, pem)}"
         return [
             Remedy(
                 do="The file is a certificate in DER form; the clients read PEM. Convert it.", run=run, check=f"openssl x509 -noout -subject -in {quoted(pem)}"
@@ -127,7 +123,7 @@ def unhashed_remedies(finding: Finding, case: Case) -> list[Remedy]:
         found.append(
             Remedy(
                 do="Or join them into one file and name that.",
-                run=f"cat {quoted(path)}/*.pem > {quoted(joined)} && {unset(case, name)} && {set_variable(case, 'SSL_CERT_FILE', joined)}",
+                run=f"cat {quoted(path)}/*.pem > {quoted(joined)} && {unset(name)} && {set_variable('SSL_CERT_FILE', joined)}",
                 check=again(case),
             )
         )
@@ -184,13 +180,13 @@ def _store_words(store: str) -> str:
 def _joined(case: Case, name: str, path: str) -> str:
     """The command that joins the public roots with the person's own file and names the result."""
     target = path.rpartition(".")[0] + "-and-public.pem" if "." in path.rpartition("/")[2] else path + "-and-public.pem"
-    return f'cat "{PUBLIC_ROOTS}" {quoted(path)} > {quoted(target)} && {set_variable(case, name, target)}'
+    return f'cat "{PUBLIC_ROOTS}" {quoted(path)} > {quoted(target)} && {set_variable(name, target)}'
 
 
 def incomplete_remedies(finding: Finding, case: Case) -> list[Remedy]:
     name, path = finding.facts["name"], finding.facts["path"]
     others = any(leg.handshake and leg.handshake.outcome == "accepted" and leg.handshake.store == name for leg in case.legs)
-    without = Remedy(do="Take the variable away: the client's own store trusts this host.", run=unset(case, name), check=again(case), proof="seen")
+    without = Remedy(do="Take the variable away: the client's own store trusts this host.", run=unset(name), check=again(case), proof="seen")
     join = Remedy(do="Join the public roots with that file, so that both are trusted, and name the result.", run=_joined(case, name, path), check=again(case))
     return [join, without] if others else [without, join]
 
@@ -244,7 +240,7 @@ def ignored_ca_remedies(finding: Finding, case: Case) -> list[Remedy]:
         return [Remedy(do=f"{known['client']} reads no variable for certificates: add the certificate to the operating system's store.", check=again(case))]
     few = known["count"].isdigit() and int(known["count"]) < FEW_CERTIFICATES
     variable = _ca(case, known["name"])
-    direct = Remedy(do=f"Set {wanted}, which {known['client']} reads, to the same path.", run=set_variable(case, wanted, path), check=again(case), proof="seen")
+    direct = Remedy(do=f"Set {wanted}, which {known['client']} reads, to the same path.", run=set_variable(wanted, path), check=again(case), proof="seen")
     if few and variable and not variable.is_directory:
         return [
             direct,

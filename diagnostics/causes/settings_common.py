@@ -40,27 +40,14 @@ def client_of(case: Case, fault: Fault) -> tuple[ClientUse, ClientFacts]:
     return use, facts(use.family)
 
 
-def set_variable(case: Case, variable: str, value: str) -> str:
-    """The command that sets a variable, in the shell at hand."""
-    variable = variable_name(variable)
-    if case.environment.shell == "powershell":
-        return f"$env:{variable} = '{value.replace(chr(39), chr(39) * 2)}'"  # curly ones: shells.command
-    if case.environment.shell == "cmd":
-        return f'set "{variable}={value.replace(chr(34), "").replace("%", "%%")}"'
-    return f"set -x {variable} {quoted(value)}" if case.environment.shell == "fish" else f"export {variable}={quoted(value)}"
+def set_variable(variable: str, value: str) -> str:
+    """The command that sets a variable; ``shells`` words it for the shell at hand."""
+    return f"export {variable_name(variable)}={quoted(value)}"
 
 
-def unset(case: Case, *variables: str) -> str:
+def unset(*variables: str) -> str:
     """The command that takes variables away."""
-    variables = tuple(variable_name(variable) for variable in variables)
-    match case.environment.shell:
-        case "powershell":
-            return "; ".join(f"Remove-Item Env:{variable}" for variable in variables)
-        case "cmd":
-            return " & ".join(f"set {variable}=" for variable in variables)
-        case "fish":
-            return "; ".join(f"set -e {shlex.quote(variable)}" for variable in variables)
-    return "unset " + " ".join(shlex.quote(variable) for variable in variables)
+    return "unset " + " ".join(variable_name(variable) for variable in variables)
 
 
 def quoted(value: str) -> str:

@@ -109,13 +109,11 @@ def ignored_proxy_remedies(finding: Finding, case: Case) -> list[Remedy]:
     proof: Any = "seen" if known.get("seen") else "untried"
     setting = next((item for item in case.environment.proxies if item.variable == known["name"]), None)
     if known.get("empty"):
-        return [
-            Remedy(do=f"Take the empty {known['empty']} away, so that {known['name']} counts.", run=unset(case, known["empty"]), check=again(case), proof=proof)
-        ]
+        return [Remedy(do=f"Take the empty {known['empty']} away, so that {known['name']} counts.", run=unset(known["empty"]), check=again(case), proof=proof)]
     wanted = known["wanted"]
-    run = copy_variable(case, wanted, setting) if setting else set_variable(case, wanted, "http://HOST:PORT")
+    run = copy_variable(wanted, setting) if setting else set_variable(wanted, "http://HOST:PORT")
     if setting and setting.scheme == "https" and wanted.lower() == known["name"].lower():
-        run = set_variable(case, wanted, "http://" + setting.value.partition("://")[2])
+        run = set_variable(wanted, "http://" + setting.value.partition("://")[2])
     return [Remedy(do=f"Set {wanted}, which {known['client']} reads, to the same proxy.", run=run, check=again(case), proof=proof)]
 
 
@@ -162,27 +160,19 @@ def disagree_remedies(finding: Finding, case: Case) -> list[Remedy]:
         return [
             Remedy(
                 do=f"Take the empty {' and '.join(others)} away, so that {good} counts for every client.",
-                run=unset(case, *others),
+                run=unset(*others),
                 check=again(case),
                 proof=proof,
             )
         ]
     which = "which works" if good else "if that is the right one; else the other way round"
-    run = "; ".join(copy_variable(case, name, chosen) for name in others)
+    run = "; ".join(copy_variable(name, chosen) for name in others)
     return [Remedy(do=f"Give {' and '.join(others)} the value of {chosen.variable}, {which}.", run=run, check=again(case), proof=proof)]
 
 
-def copy_variable(case: Case, name: str, setting: ProxySetting) -> str:
+def copy_variable(name: str, setting: ProxySetting) -> str:
     """The line that gives ``name`` the value of another variable. The value may hold a password that is not ours to print: the shell copies it."""
-    name, source = variable_name(name), variable_name(setting.variable)
-    match case.environment.shell:
-        case "fish":
-            return f'set -x {name} "${source}"'
-        case "powershell":
-            return f"$env:{name} = $env:{source}"
-        case "cmd":
-            return f'set "{name}=%{source}%"'
-    return f'export {name}="${source}"'
+    return f'export {variable_name(name)}="${variable_name(setting.variable)}"'
 
 
 def no_proxy(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
@@ -224,9 +214,9 @@ def no_proxy_remedies(finding: Finding, case: Case) -> list[Remedy]:
             if hosts != [entry]
             else "Separate the entries by commas: no other character does for this client."
         )
-        return [Remedy(do=do, run=set_variable(case, name, ",".join(kept)), check=again(case), proof="seen")]
+        return [Remedy(do=do, run=set_variable(name, ",".join(kept)), check=again(case), proof="seen")]
     kept = [part for part in parts if part != entry]
-    run = set_variable(case, name, ",".join(kept)) if kept else unset(case, name)
+    run = set_variable(name, ",".join(kept)) if kept else unset(name)
     return [Remedy(do=f"Remove the entry {entry}. Every client understands plain host names separated by commas.", run=run, check=again(case))]
 
 

@@ -52,7 +52,7 @@ def id_remedies(finding: Finding, case: Case) -> list[Remedy]:
 
 def path_remedies(finding: Finding, case: Case) -> list[Remedy]:
     path = finding.facts["path"]
-    found = [Remedy(do=f"Correct the path: {finding.facts['detail']}.", run=f"ls -la {quoted(path.rpartition('/')[0] or '/')}", check=f"ls {quoted(path)}")]
+    found = [Remedy(do=f"Correct the path: {finding.facts['detail']}.", run=f"ls -la {quoted(_nearest(case, path))}", check=f"ls {quoted(path)}")]
     platform = case.environment.platform
     kind = platform.container if isinstance(platform, Platform) else ""
     if kind in ("docker", "podman"):
@@ -66,6 +66,12 @@ def path_remedies(finding: Finding, case: Case) -> list[Remedy]:
     elif kind == "kubernetes":
         found.append(Remedy(do=f"This runs in a pod, which sees only what was mounted: give it a volumeMount at {path}.", check=f"ls {quoted(path)}"))
     return found
+
+
+def _nearest(case: Case, path: str) -> str:
+    """The nearest folder above a path that is there, as far as somebody looked."""
+    problem = case.target.problem
+    return (problem.near if isinstance(problem, Problem) else "") or path.rpartition("/")[0] or "/"
 
 
 def shadow_remedies(finding: Finding, case: Case) -> list[Remedy]:

@@ -214,7 +214,7 @@ def _unlockable(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 def _unlockable_remedies(finding: Finding, case: Case) -> list[Remedy]:
     kind = finding.facts["kind"]
     place = next((disk.path for disk in case.disks or () if isinstance(disk, Disk) and "elsewhere" in disk.roles), "/local/disk")
-    local = Remedy(do="Keep the cache on a local disk.", run=set_variable(case, "HF_HOME", f"{place.rstrip('/')}/huggingface"), check=again(case))
+    local = Remedy(do="Keep the cache on a local disk.", run=set_variable("HF_HOME", f"{place.rstrip('/')}/huggingface"), check=again(case))
     option = {"nfs": "nolock removed, or local_lock=flock", "lustre": "-o flock", "nfs4": "nolock removed, or local_lock=flock"}.get(kind, "locks")
     admin = Remedy(
         do=f"Or have {finding.facts['mount']} mounted with working locks ({option}), by its admin.",

@@ -104,7 +104,7 @@ def _hidden_remedies(finding: Finding, case: Case) -> list[Remedy]:
         return [
             Remedy(
                 do=f"{facts['hidden_by']} hides every accelerator: unset it, or name those that are meant.",
-                run=unset(case, "CUDA_VISIBLE_DEVICES"),
+                run=unset("CUDA_VISIBLE_DEVICES"),
                 check=check,
             )
         ]

@@ -31,6 +31,11 @@ OPTIONS = {
     "diagnose_load_timeout": ("SECONDS", "the budget of the trial load (default: 600)"),
     "diagnose_load_memory": ("SIZE", "memory that the trial load may take, as in 4G (default: what can be had here)"),
     "diagnose_load_command": ("COMMAND", "a command of your own as the trial load"),
+    "diagnose_shell": (
+        "SHELL",
+        "how remedies are written: posix, fish, powershell, cmd, dockerfile, kubernetes, systemd, notebook (default: the shell at hand)",
+    ),
+    "diagnose_save_ca": ("FILE", "where TLS is intercepted: write the authority's certificate there, to compare its fingerprint with the admin's"),
     "diagnose_json": ("-|FILE", "the JSON document to stdout, and nothing else there; or to a file"),
 }
 FLAGS = {

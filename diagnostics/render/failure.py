@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from diagnostics.case import CheckResult, Diagnosis, Evidence, Judgement
 from diagnostics.diagnosis import roots_of
 from diagnostics.redact import plain
-from diagnostics.render.words import MOST_TITLE, command, evidence_line
+from diagnostics.render.words import MOST_TITLE, alternative, command, commands, evidence_line, leading
 
 MOST_EVIDENCE = 12
 
@@ -37,8 +37,8 @@ def diagnosis_lines(root: Diagnosis, evidence: Sequence[Evidence] | None = None)
     lines = [f"{root.cause}: {plain(root.title, MOST_TITLE)}{waived}", f"  {plain(root.why, 1000)}"]
     lines += [f"  {evidence_line(item)}" for item in shown[:MOST_EVIDENCE]]
     lines += [f"  … and {len(shown) - MOST_EVIDENCE} more in the report"] if len(shown) > MOST_EVIDENCE else []
-    for remedy in root.remedies[:2]:
-        lines.append(f"  Do: {plain(remedy.do, 1000)}")
-        lines += [f"  Run: {command(remedy.run)}"] if remedy.run else []
+    for number, remedy in enumerate(root.remedies[:2]):
+        lines.append(f"  {leading(remedy, number)}: {plain(alternative(remedy.do) if number else remedy.do, 1000)}")
+        lines += [f"  {'Run: ' if not index else '     '}{line}" for index, line in enumerate(commands(remedy.run))] if remedy.run else []
         lines += [f"  Check: {command(remedy.check)}"] if remedy.check else []
     return lines

@@ -17,7 +17,7 @@ def _advice(diagnosis: Diagnosis) -> str:
     if not diagnosis.remedies:
         return plain(diagnosis.why, 1000)
     first = diagnosis.remedies[0]
-    return "\n".join([plain(first.do, 1000), *([f"Run: {words.command(first.run)}"] if first.run else []), f"({diagnosis.cause})"])
+    return "\n".join([plain(first.do, 1000), *([f"Run: {line}" for line in words.commands(first.run)] if first.run else []), f"({diagnosis.cause})"])
 
 
 def _data(value: str) -> str:

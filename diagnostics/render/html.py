@@ -82,7 +82,7 @@ def _page() -> jinja2.Template:
 def _shown(value: Any) -> Any:
     """What the template prints: every text that is not markup of ours, printable and bounded; commands, whole."""
     if isinstance(value, Command):
-        return words.command(value)
+        return "\n".join(words.commands(value))
     return plain(value, MOST_TEXT) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 

@@ -81,6 +81,7 @@ def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
         "explains": list(diagnosis.explains),
         "checks": list(diagnosis.checks),
         **({"waived": diagnosis.waived} if diagnosis.waived else {}),
+        **({"waiver_expired": diagnosis.expired} if diagnosis.expired else {}),
     }
 
 

@@ -92,11 +92,11 @@ def span(value: str, limit: int = 400) -> str:
 
 def code(value: str) -> str:
     """A command in a fence longer than any run of backticks in it. One too long for a ticket is named, not cut."""
-    line = words.command(value)
-    if len(line) > MOST_COMMAND:
+    text = "\n".join(words.commands(value))
+    if len(text) > MOST_COMMAND:
         return "*(a long command: see report.json)*"
-    fence = "`" * max(3, _longest_run(line) + 1)
-    return f"{fence}sh\n{line}\n{fence}"
+    fence = "`" * max(3, _longest_run(text) + 1)
+    return f"{fence}sh\n{text}\n{fence}"
 
 
 def _longest_run(line: str) -> int:
@@ -117,7 +117,8 @@ def _diagnosis(diagnosis: Diagnosis, number: int, room: Room) -> str:
     lines += [line for remedy in diagnosis.remedies[:1] for line in _remedy(remedy, "Do")]
     lines += [escape(diagnosis.why), "", f"`{diagnosis.cause}` · {diagnosis.severity} · {words.owners(diagnosis)}", ""]
     lines += _evidence(diagnosis.evidence, room.evidence if number == 0 else room.evidence // 2)
-    lines += [line for remedy in diagnosis.remedies[1:4] for line in _remedy(remedy, "Or")]
+    lines += [line for number, remedy in enumerate(diagnosis.remedies[:4]) if number for line in _remedy(remedy, words.leading(remedy, number))]
+    lines += [f"A waiver is over: {escape(diagnosis.expired, 300)}", ""] if diagnosis.expired else []
     lines += [f"Explains: {', '.join(f'`{item}`' for item in diagnosis.explains)}", ""] if diagnosis.explains else []
     lines += [f"Ruled out: {escape('; '.join(diagnosis.ruled_out))}", ""] if diagnosis.ruled_out else []
     return "\n".join(lines)
@@ -125,7 +126,7 @@ def _diagnosis(diagnosis: Diagnosis, number: int, room: Room) -> str:
 
 def _remedy(remedy: Remedy, word: str) -> list[str]:
     seen = " *(seen to work)*" if remedy.proof == "seen" else ""
-    do = words.alternative(remedy.do) if word == "Or" else remedy.do
+    do = words.alternative(remedy.do) if word != "Do" else remedy.do
     lines = [f"**{word}:** {escape(do)}{seen}", ""]
     lines += [code(remedy.run), ""] if remedy.run else []
     return lines + (["Check:", "", code(remedy.check), ""] if remedy.check else [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from diagnostics.case import CheckResult, Diagnosis, Remedy, Report
@@ -97,18 +97,20 @@ def _diagnosis(diagnosis: Diagnosis, width: int, first: bool) -> list[Line]:
         lines += _wrapped(f"· {words.evidence_line(item)}", width, DIM, "  ")
     hidden = len(diagnosis.evidence) - MOST_EVIDENCE[first]
     lines += [Line(f"  · … and {hidden} more in the report", DIM)] if hidden > 0 else []
-    lines += [line for remedy in diagnosis.remedies[1:] for line in _remedy(remedy, width, "Or:")]
+    lines += [line for number, remedy in enumerate(diagnosis.remedies) if number for line in _remedy(remedy, width, f"{words.leading(remedy, number)}:")]
+    lines += _wrapped(f"A waiver is over: {plain(diagnosis.expired, 300)}", width, WARN, "  ") if diagnosis.expired else []
     lines += _wrapped(f"Ruled out: {plain('; '.join(diagnosis.ruled_out), 1000)}", width, indent="  ") if diagnosis.ruled_out else []
     explains = f"; explains {', '.join(diagnosis.explains)}" if diagnosis.explains else ""
     return [*lines, *_wrapped(f"[{diagnosis.cause}] whose: {words.owners(diagnosis)}{explains}", width, DIM, "  ")]
 
 
 def _remedy(remedy: Remedy, width: int, word: str) -> list[Line]:
-    do = plain(words.alternative(remedy.do) if word == "Or:" else remedy.do, 1000)
+    do = plain(words.alternative(remedy.do) if word != "Do:" else remedy.do, 1000)
     seen = " (seen to work)" if remedy.proof == "seen" else ""
     lines = _wrapped(f"{word:<6} {do}{seen}", width, STRONG, "  ", 9)
-    lines += [Line(f"  Run:   {words.command(remedy.run)}", PASTE)] if remedy.run else []
-    return lines + ([Line(f"  Check: {words.command(remedy.check)}", PASTE)] if remedy.check else [])
+    for label, text in (("Run:", remedy.run), ("Check:", remedy.check)):
+        lines += [Line(f"  {label if not number else '':<6} {line}", PASTE) for number, line in enumerate(words.commands(text))] if text else []
+    return lines
 
 
 def _repairs(report: Report, width: int) -> list[Line]:
@@ -142,14 +144,21 @@ def _checks(report: Report, width: int) -> list[Line]:
         roots = ", ".join(dict.fromkeys(str(result.blocked_by) for result in by["blocked"] if result.blocked_by)) or "what failed before"
         lines += _wrapped(f"· {len(by['blocked'])} could not be reached behind {roots}", width)
     if by["skipped"]:
-        lines += _wrapped(f"· {len(by['skipped'])} did not apply: {_kinds(by['skipped'])}", width, DIM)
+        lines += _wrapped(f"· {len(by['skipped'])} did not apply{_kinds(by['skipped'], results)}", width, DIM)
     if by["error"]:
         lines += _wrapped(f"! {len(by['error'])} broke: a bug of ours, please report it", width, BAD)
     return lines + [line for text in words.besides(report.case) for line in _wrapped(f"· {text}", width, DIM)]
 
 
-def _kinds(results: list[CheckResult]) -> str:
-    return ", ".join(dict.fromkeys(result.check.split("/")[0] for result in results))
+def _kinds(skipped: list[CheckResult], results: Sequence[CheckResult]) -> str:
+    """The subjects of which no check applied; naming those of which some did would tell nothing."""
+    asked = {_subject(result) for result in results if result.outcome != "skipped"}
+    whole = [subject for subject in dict.fromkeys(map(_subject, skipped)) if subject not in asked]
+    return f", among them all about {' and '.join(filter(None, (', '.join(whole[:-1]), whole[-1])))}" if whole else ""
+
+
+def _subject(result: CheckResult) -> str:
+    return result.check.split("/")[0]
 
 
 def _where(report: Report, paths: Mapping[str, str], width: int) -> list[Line]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 
-from diagnostics.case import NO_TRIAL, Case, Diagnosis, Digests, Evidence, Interpreter, Listing, Packages, Platform, Report, Trial
+from diagnostics.case import NO_TRIAL, Case, Diagnosis, Digests, Evidence, Interpreter, Listing, Packages, Platform, Remedy, Report, Trial
 from diagnostics.diagnosis import all_checks
 from diagnostics.redact import plain
 
@@ -51,13 +51,23 @@ def sentence(text: str) -> str:
 
 
 def alternative(text: str) -> str:
-    """A further remedy, to stand behind “Or:”."""
-    return sentence(re.sub(r"^or,? ", "", text, flags=re.IGNORECASE))
+    """A further remedy, to stand behind “Or:” or “Then:”."""
+    return sentence(re.sub(r"^(?:or|then),? ", "", text, flags=re.IGNORECASE))
+
+
+def leading(remedy: Remedy, number: int) -> str:
+    """The word before a remedy: the first, another way, or a further step."""
+    return "Do" if not number else "Then" if remedy.follows else "Or"
 
 
 def command(text: str) -> str:
     """A command to paste: one printable line, never cut."""
     return plain(text, 10 * len(text) + 1)
+
+
+def commands(text: str) -> list[str]:
+    """What a remedy says to run, line by line. Several are our own (``causes.places``): what a command quotes holds no end of line."""
+    return [command(line) for line in text.split("\n")]
 
 
 def target_name(report: Report) -> str:

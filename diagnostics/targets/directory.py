@@ -30,16 +30,15 @@ def at(spec: str, exists: Stat, isdir: Stat) -> Target:
     """The folder or file at a path; which of its parents is there, where it is not."""
     path = os.path.abspath(os.path.expanduser(spec)) if spec and "\0" not in spec else spec
     kind = "file" if exists(path) and not isdir(path) else "directory"
-    problem = Unseen("absent") if exists(path) else Problem(code="path-missing", detail=_missing(path, exists))
+    problem = Unseen("absent") if exists(path) else _missing(path, exists)
     return Target(spec=spec, kind=kind, name=redact.plain(os.path.basename(path.rstrip("/")) or path), paths=(redact.path(path),), problem=problem)  # type: ignore[arg-type]
 
 
-def _missing(path: str, exists: Stat) -> str:
+def _missing(path: str, exists: Stat) -> Problem:
     parent = os.path.dirname(path)
     while parent and not exists(parent) and parent != os.path.dirname(parent):
         parent = os.path.dirname(parent)
-    return (
-        f"{redact.path(parent)} is there, {redact.plain(os.path.relpath(path, parent)) if parent and exists(parent) else 'the path'} in it is not"
-        if parent and exists(parent)
-        else "no part of it is there"
-    )
+    if not parent or not exists(parent):
+        return Problem(code="path-missing", detail="no part of it is there")
+    rest = redact.plain(os.path.relpath(path, parent))
+    return Problem(code="path-missing", detail=f"{redact.path(parent)} is there, {rest} in it is not", near=redact.path(parent))

@@ -21,6 +21,7 @@ A file's path stays inside the target's folder: absolute paths and ``..`` make t
 
 from __future__ import annotations
 
+import difflib
 import importlib.resources
 import os
 import re
@@ -72,10 +73,11 @@ def parse(text: str, exists: Callable[[str], bool]) -> Found:
     path = os.path.expanduser(text) if "\0" not in text else text
     if not exists(path):
         known = ", ".join(shipped())
+        near = difflib.get_close_matches(text, shipped(), 1, 0.5)
         return _unusable(
             text,
             "path-missing" if text.endswith(".toml") or "/" in text else "unknown-manifest",
-            f"there is no such list; shipped with pytest-diagnostics: {known}",
+            f"there is no such list{f': did you mean {near[0]}?' if near else ''}; shipped with pytest-diagnostics: {known}",
         )
     try:
         target, urls = _read(text, _content(path), os.path.basename(path).removesuffix(".toml"), os.path.dirname(os.path.abspath(path)))
