@@ -342,6 +342,18 @@ class Certificate:
 
 
 @record
+class SavedAuthority:
+    """The certificate that ``--diagnose-save-ca`` wrote. It is trusted by nobody until somebody names it."""
+
+    path: str
+    host: str  # host:port that presented the chain
+    subject: str
+    fingerprint: str  # sha256, hex
+    source: Literal["presented", "on this machine"]
+    root: bool  # False: an intermediate, for the root was not sent and is not here
+
+
+@record
 class StoreVerdict:
     """The same server's chain, judged with another trust store."""
 
@@ -357,6 +369,7 @@ class StoreVerdict:
 class Handshake:
     outcome: Literal["accepted", "untrusted", "alert", "closed", "reset", "silent", "not_tls", "store_unusable", "error"]
     store: str = ""
+    store_file: str = ""  # one file that holds all of that store; "" where there is none
     code: int = 0  # SSLCertVerificationError.verify_code
     message: str = ""
     reason: str = ""  # SSLError.reason
@@ -972,6 +985,7 @@ class Case:
     timings: tuple[Timing, ...] = ()
     clues: Clues | Unseen = NOT_ASKED
     trial: Trial | Unseen = NO_TRIAL
+    saved_authority: SavedAuthority | Unseen = NOT_ASKED  # --diagnose-save-ca
 
     @property
     def legs(self) -> tuple[Leg, ...]:

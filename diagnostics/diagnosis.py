@@ -27,6 +27,7 @@ from diagnostics.case import (
     Judgement,
     Leg,
     Outcome,
+    Platform,
     Severity,
     Subject,
     Unseen,
@@ -207,12 +208,17 @@ def _diagnosis(cause: Cause, finding: Finding, explains: list[str], case: Case, 
         why=cause.why.format_map(_Facts(finding.facts)),
         subjects=finding.subjects,
         evidence=tuple(evidence),
-        remedies=tuple(for_shell(remedy, case.environment.shell) for remedy in cause.remedies(finding, case)),
+        remedies=tuple(for_shell(remedy, case.environment.shell, is_root(case)) for remedy in cause.remedies(finding, case)),
         ruled_out=finding.ruled_out,
         explains=tuple(explains),
         checks=tuple(dict.fromkeys(fault.check for fault in claims)),
         claims=tuple(claims),
     )
+
+
+def is_root(case: Case) -> bool:
+    platform = case.environment.platform
+    return isinstance(platform, Platform) and platform.euid == 0
 
 
 class _Facts(dict[str, str]):

@@ -28,6 +28,8 @@ class Inputs:
 
 def read(chosen: Options, stdin: bytes) -> Inputs:
     """Raises pytest.UsageError for a file that cannot be used."""
+    if chosen.save_ca:
+        _writable(chosen.save_ca)
     case = read_case(chosen.case, "--diagnose-case") if chosen.case else None
     against = read_case(chosen.against, "--diagnose-against") if chosen.against else None
     if case is not None and chosen.repair:
@@ -41,6 +43,14 @@ def read(chosen: Options, stdin: bytes) -> Inputs:
     clues = errors.clues_of(_error(chosen.error, stdin), chosen.spec)
     about = "standard input" if chosen.error == "-" else shown(chosen.error)
     return Inputs(spec=chosen.spec or clues.guessed, clues=clues, against=against, lines=tuple(errors.lines(clues, about)))
+
+
+def _writable(path: str) -> None:
+    """Said before the look: nobody wants to hear it after."""
+    from diagnostics.probes.authority import refusal
+
+    if why := refusal(path):
+        raise pytest.UsageError(f"--diagnose-save-ca “{shown(path)}”: {why}")
 
 
 def _error(name: str, stdin: bytes) -> bytes:

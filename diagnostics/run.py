@@ -92,6 +92,7 @@ class Run:
                 wanted=wanted,
                 listed=bool(chosen.manifest),
                 progress=progress,
+                save_ca="" if self._before else chosen.save_ca,
             )
         except ValueError as error:  # demo:FAULT that does not exist
             raise pytest.UsageError(redact.plain(str(error))) from None

@@ -141,6 +141,11 @@ def export(variable: str, value: str) -> str:
     return f"export {variable_name(variable)}={shlex.quote(value)}"
 
 
+def exports(variables: Iterable[str], value: str) -> str:
+    """The line that gives several variables one value."""
+    return "export " + " ".join(f"{variable_name(variable)}={shlex.quote(value)}" for variable in variables)
+
+
 def again(case: Case) -> str:
     """The command that shows whether it worked."""
     return "pytest diagnostics" + (f" --diagnose {shlex.quote(case.target.spec)}" if case.target.spec else "")

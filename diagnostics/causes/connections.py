@@ -9,7 +9,6 @@ from diagnostics.case import Address, Case, Cause, Connection, Evidence, Fault, 
 from diagnostics.causes.claims import (
     again,
     all_in_one,
-    export,
     first_hop_fine,
     host_port,
     hosts_needed,
@@ -23,6 +22,7 @@ from diagnostics.causes.claims import (
     some,
     works,
 )
+from diagnostics.causes.shells import variable_name
 from diagnostics.facts import clients
 
 HOW = {
@@ -174,12 +174,34 @@ def _dead_direct(case: Case, faults: tuple[Fault, ...]) -> Iterator[tuple[Fault,
 
 def _proxy_required_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    seen = facts["proof"] == "seen"
-    lines = "; ".join((export("HTTPS_PROXY", facts["proxy"]), export("https_proxy", facts["proxy"])))
+    hidden = HIDDEN in facts["proxy"]
+    copied = _copied(facts["source"]) if hidden else ""
+    seen = facts["proof"] == "seen" and (bool(copied) or not hidden)
+    value = copied or shlex.quote(facts["proxy"])
+    lines = f"export HTTPS_PROXY={value} https_proxy={value}"
     do = f"Give the clients the proxy that {facts['source']} already uses." + (" Through it the host answers." if seen else "")
     do += " It asks for a login: write http://USER:PASSWORD@ in front of its host, special characters percent-encoded." if facts["login"] else ""
-    do += f" Put the login from {facts['source']} in the place of {HIDDEN}, special characters percent-encoded." if HIDDEN in facts["proxy"] else ""
+    do += f" Put the login from {facts['source']} in the place of {HIDDEN}, special characters percent-encoded." if hidden and not copied else ""
+    do += " Its login is copied, not shown." if copied else ""
     return [Remedy(do=do, run=lines, check=again(case), proof="seen" if seen else "untried")]
+
+
+# By the end of a source's name: the shell's own words for what stands there, login included.
+_COPIES = {
+    "gitconfig": "$(git config --get http.proxy)",
+    "git/config": "$(git config --get http.proxy)",
+    "pip.conf": "$(python -m pip config get global.proxy)",
+    ".npmrc": "$(npm config get https-proxy)",
+    "npmrc": "$(npm config get https-proxy)",
+    "/etc/environment": "$(. /etc/environment; echo $https_proxy)",
+}
+
+
+def _copied(source: str) -> str:
+    """A word of the shell that holds the proxy of ``source``, which may hold a password that is not ours to print; "" where there is no such word."""
+    if source.isidentifier():
+        return f'"${variable_name(source)}"'
+    return next((f'"{command}"' for end, command in _COPIES.items() if source.endswith(end)), "")
 
 
 # --- the plain ones -----------------------------------------------------------------------------------------------------------

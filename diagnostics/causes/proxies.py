@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 
 from diagnostics.case import Case, Cause, Evidence, Fault, Finding, Interpreter, Leg, Remedy, Subject, Tunnel
 from diagnostics.causes.claims import again, by_subject, counterfactual, host_port, hosts_needed, leg_of, note, of_leg, on_legs, proxy_that_works, works
 from diagnostics.causes.settings_common import quoted, set_variable, unset
 from diagnostics.causes.shells import variable_name
 from diagnostics.facts import clients
-from diagnostics.facts.hosts import filter_product
+from diagnostics.facts.clients import installed
+from diagnostics.facts.hosts import filter_product, of_the_hub
 from diagnostics.facts.routes import DEFAULT_PORTS, PROXY_FIELDS, WEB_SERVER_STATUSES, authority, has_proxy_fields
 
 SOCKS_UNREACHED = frozenset({1, 3, 4, 5, 6})
@@ -136,9 +138,17 @@ def _bypassed_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     name = facts["no_proxy"].split(", ")[0]
     value = next((variable.value for variable in case.environment.no_proxy if variable.name == name), "")
-    kept = ",".join(entry.strip() for entry in value.split(",") if entry.strip() and entry.strip() != facts["entry"])
-    do = f"Take the entry {facts['entry']} out of {facts['no_proxy']}: it sends {facts['host']} around the proxy {facts['proxy']}, through which it answers."
+    entries = [entry.strip() for entry in value.split(",") if entry.strip()]
+    kept = ",".join(entry for entry in entries if entry != facts["entry"] and not _sends_bytes_around(entry, facts["host"]))
+    gone = [entry for entry in entries if entry not in kept.split(",")]
+    do = f"Take {'the entry' if len(gone) < 2 else 'the entries'} {' and '.join(gone)} out of {facts['no_proxy']}: it sends {facts['host']} around the proxy {facts['proxy']}, through which it answers."
     return [Remedy(do=do, run=set_variable(name, kept) if kept else unset(name), check=again(case), proof="seen")]
+
+
+def _sends_bytes_around(entry: str, host: str) -> bool:
+    """Whether an entry sends the hub's hosts of bytes around the proxy as well: it shows only once the hub itself answers."""
+    bare = entry.lower().lstrip("*").lstrip(".")
+    return host == "huggingface.co" and any(name.lstrip("*.") == bare or name.endswith("." + bare) for name in of_the_hub())
 
 
 # --- the value ----------------------------------------------------------------------------------------------------------------
@@ -196,8 +206,7 @@ def _socks(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
 
 
 def _socks_remedies(finding: Finding, case: Case) -> list[Remedy]:
-    facts, interpreter = finding.facts, case.environment.interpreter
-    python = quoted(interpreter.executable) if isinstance(interpreter, Interpreter) and interpreter.executable else "python"
+    facts = finding.facts
     if facts["package"] in ("none", "builtin", ""):
         return [
             Remedy(
@@ -205,13 +214,17 @@ def _socks_remedies(finding: Finding, case: Case) -> list[Remedy]:
                 check=again(case),
             )
         ]
-    return [
-        Remedy(
-            do=f"Install the SOCKS support of {facts['client']} into the interpreter that downloads.",
-            run=f"{python} -m pip install {shlex.quote(facts['package'])}",
-            check=f"{python} -c 'import {'socks' if facts['package'] == 'PySocks' else facts['package']}'",
-        )
-    ]
+    return [_install_socks(case, facts["package"], facts["client"])]
+
+
+def _install_socks(case: Case, package: str, client: str) -> Remedy:
+    interpreter = case.environment.interpreter
+    python = quoted(interpreter.executable) if isinstance(interpreter, Interpreter) and interpreter.executable else "python"
+    return Remedy(
+        do=f"Install the SOCKS support of {client} into the interpreter that downloads.",
+        run=f"{python} -m pip install {shlex.quote(package)}",
+        check=f"{python} -c 'import {'socks' if package == 'PySocks' else package}'",
+    )
 
 
 # Counterfactual → (scheme to write, how the proxy is spoken to).
@@ -358,7 +371,9 @@ def _not_a_proxy_remedies(finding: Finding, case: Case) -> list[Remedy]:
         do = f"It is a SOCKS 5 proxy: write socks5h:// in front of {proxy} in {name}" + (
             f" (the client needs {facts['package']} for it)." if facts["package"] else "."
         )
-        return [Remedy(do=do, run=set_proxy(case, name, "socks5h"), check=again(case), proof="seen")]
+        missing = bool(facts["package"] and case.environment.distributions) and installed(case.environment.distributions, facts["package"]) is None
+        named = Remedy(do=do, run=set_proxy(case, name, "socks5h"), check=again(case), proof="untried" if missing else "seen")
+        return [_install_socks(case, facts["package"], "the client"), replace(named, follows=True)] if missing else [named]
     return [
         Remedy(
             do=f"Correct host and port in {name}: what listens at {proxy} is something else (a web server, SSH, another service).",

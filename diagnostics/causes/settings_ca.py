@@ -6,13 +6,12 @@ from typing import Any
 
 from diagnostics.case import ABSENT, Case, CaVariable, Fault, Finding, Leg, Remedy, Severity, Subject, Unseen
 from diagnostics.causes.claims import again, of_leg, on_legs
-from diagnostics.causes.settings_common import by_setting, client_of, finding_of, quoted, set_variable, unset
+from diagnostics.causes.settings_common import by_setting, client_of, finding_of, public_roots, quoted, set_variable, unset
 from diagnostics.facts import stores
 from diagnostics.facts.clients import clients_of, facts, reads_ca, title
 
 DEFAULT_STORES = frozenset({"certifi", "os", "operating system"})
 FEW_CERTIFICATES = 60  # a public bundle holds more than a hundred
-PUBLIC_ROOTS = "$(python -m certifi)"
 
 
 def _ca(case: Case, name: str) -> CaVariable | None:
@@ -180,7 +179,7 @@ def _store_words(store: str) -> str:
 def _joined(case: Case, name: str, path: str) -> str:
     """The command that joins the public roots with the person's own file and names the result."""
     target = path.rpartition(".")[0] + "-and-public.pem" if "." in path.rpartition("/")[2] else path + "-and-public.pem"
-    return f'cat "{PUBLIC_ROOTS}" {quoted(path)} > {quoted(target)} && {set_variable(name, target)}'
+    return f"cat {public_roots(case)} {quoted(path)} > {quoted(target)} && {set_variable(name, target)}"
 
 
 def incomplete_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -188,7 +187,7 @@ def incomplete_remedies(finding: Finding, case: Case) -> list[Remedy]:
     others = any(leg.handshake and leg.handshake.outcome == "accepted" and leg.handshake.store == name for leg in case.legs)
     without = Remedy(do="Take the variable away: the client's own store trusts this host.", run=unset(name), check=again(case), proof="seen")
     join = Remedy(do="Join the public roots with that file, so that both are trusted, and name the result.", run=_joined(case, name, path), check=again(case))
-    return [join, without] if others else [without, join]
+    return [join] if others else [without, join]  # what another host needs of it would be missing
 
 
 def ignored_ca(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:

@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
-from diagnostics.case import Case, ClientUse, Fault, Finding
+from diagnostics.case import Case, ClientUse, Fault, Finding, Handshake
 from diagnostics.causes.claims import journey_of
 from diagnostics.causes.shells import variable_name
-from diagnostics.facts.clients import ClientFacts, clients_of, facts
+from diagnostics.facts.clients import ClientFacts, clients_of, facts, installed
 
 
 def finding_of(cause: str, faults: list[Fault], facts_: dict[str, str], **more: Any) -> Finding:
@@ -48,6 +48,19 @@ def set_variable(variable: str, value: str) -> str:
 def unset(*variables: str) -> str:
     """The command that takes variables away."""
     return "unset " + " ".join(variable_name(variable) for variable in variables)
+
+
+def public_roots(case: Case) -> str:
+    """A word of the shell: the file with the public roots that the client trusts already; certifi's where the client's store is no file, or empty."""
+    own = (
+        leg.handshake.store_file
+        for leg in case.legs
+        if isinstance(leg.handshake, Handshake) and leg.handshake.store in ("operating system", "certifi") and leg.handshake.roots != 0
+    )
+    found, certifi = next(filter(None, own), ""), installed(case.environment.distributions, "certifi")
+    if found and "certifi" not in found:  # that path would be of this interpreter
+        return quoted(found)
+    return '"$(python -m certifi)"' if certifi or not case.environment.distributions else "/etc/ssl/certs/ca-certificates.crt"
 
 
 def quoted(value: str) -> str:

@@ -13,15 +13,17 @@ from diagnostics.causes.statements import Statement, Word, statements
 
 Spoken = dict[str, Callable[[str], str]]  # by the kind of a part
 FORMS = ("fish", "powershell", "cmd", *places.PLACES)
+_SUDO = re.compile(r"(?:(?<=^)|(?<=[|;&] ))sudo (?=[a-z])")
 _ODD = re.compile(r"[^\w@%+=:,./-]", re.ASCII)
 
 # PowerShell ends a '…' at any of these as well (about_Quoting_Rules), and takes a doubled one for itself.
 _CURLY = re.compile("([\u2018\u2019\u201a\u201b])")
 
 
-def for_shell(remedy: Remedy, shell: str) -> Remedy:
-    """The remedy with its commands as ``shell`` takes them; ``shell`` may be a place where variables are kept (a Dockerfile)."""
-    run, check = remedy.run.replace("\n", " "), remedy.check.replace("\n", " ")
+def for_shell(remedy: Remedy, shell: str, root: bool = False) -> Remedy:
+    """The remedy with its commands as ``shell`` takes them; ``shell`` may be a place where variables are kept (a Dockerfile). Who is ``root`` already needs no sudo."""
+    run, check = (text.replace("\n", " ") for text in (remedy.run, remedy.check))
+    run, check = (_SUDO.sub("", text) if root else text for text in (run, check))
     if shell not in FORMS:
         return replace(remedy, run=run, check=check)
     return replace(remedy, run=translated(run, shell), check=checked(check, shell))

@@ -69,8 +69,17 @@ def facts_of(case: Case, leg: Leg) -> dict[str, str]:
     }
 
 
-def ca_variable(case: Case) -> str:
-    """The CA variable that this client reads first."""
-    family = case.target.client.family if case.target.client else "requests"
-    rules = clients.facts(family).ca
-    return rules[0].variable if rules else "SSL_CERT_FILE"
+def ca_variables(case: Case) -> tuple[str, ...]:
+    """The variables that name a file of roots to the clients in play, each client's first."""
+    families = [use.family for use in clients.clients_of(case.target)] or ["requests"]
+    firsts = (next((rule.variable for rule in clients.facts(family).ca if rule.takes in ("file", "either")), "") for family in families)
+    return tuple(dict.fromkeys(filter(None, firsts))) or ("SSL_CERT_FILE",)
+
+
+def readers(case: Case) -> str:
+    """Who reads which: “huggingface_hub 0.36.2 reads REQUESTS_CA_BUNDLE, hf_xet 1.8.0 reads SSL_CERT_FILE”."""
+    by_variable: dict[str, list[str]] = {}
+    for use in clients.clients_of(case.target):
+        variable = next((rule.variable for rule in clients.facts(use.family).ca if rule.takes in ("file", "either")), "no such variable")
+        by_variable.setdefault(variable, []).append(clients.title(use))
+    return ", ".join(f"{' and '.join(names)} read{'s' if len(names) == 1 else ''} {variable}" for variable, names in by_variable.items())

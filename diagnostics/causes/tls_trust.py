@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 
-from diagnostics.case import Case, Fault, Finding, Handshake, Leg, Remedy
-from diagnostics.causes.claims import again, all_in_one, by_subject, export, on_legs, works
-from diagnostics.causes.tls_common import BUILT_IN, EXPIRED, FEW_ROOTS, accepting, ca_variable, client_of, facts_of, issuer_of, last_of, product_of, untrusted
+from diagnostics.case import Case, Fault, Finding, Handshake, Leg, Platform, Remedy, SavedAuthority
+from diagnostics.causes.claims import again, all_in_one, by_subject, exports, note, on_legs, works
+from diagnostics.causes.settings_common import public_roots, quoted
+from diagnostics.causes.tls_common import (
+    BUILT_IN,
+    EXPIRED,
+    FEW_ROOTS,
+    accepting,
+    ca_variables,
+    client_of,
+    facts_of,
+    issuer_of,
+    last_of,
+    product_of,
+    readers,
+    untrusted,
+)
 from diagnostics.facts import clients, hosts
 from diagnostics.facts.stores import trust
 
@@ -44,7 +59,9 @@ def chain_incomplete(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = [
         (fault, leg) for fault, leg, handshake in untrusted(case, faults, frozenset({2, 20, 21})) if not product_of(handshake) and _issuer_not_sent(handshake)
     ]
-    return by_subject("tls-chain-incomplete", pairs, lambda fault, leg: {**facts_of(case, leg), "intermediate": _aia(leg)})
+    return by_subject(
+        "tls-chain-incomplete", pairs, lambda fault, leg: {**facts_of(case, leg), "intermediate": _aia(leg), "fetched": "yes" if _fetched(leg) else ""}
+    )
 
 
 def _issuer_not_sent(handshake: Handshake) -> bool:
@@ -52,6 +69,10 @@ def _issuer_not_sent(handshake: Handshake) -> bool:
     if last is None or last.self_issued or accepting(handshake, *BUILT_IN):  # what another store verifies as it was sent is complete
         return False
     return accepting(handshake, "fetched intermediate") is not None or (hosts.public_authority(last.issuer_organization) and not last.issuer_in)
+
+
+def _fetched(leg: Leg) -> bool:
+    return isinstance(leg.handshake, Handshake) and accepting(leg.handshake, "fetched intermediate") is not None
 
 
 def _aia(leg: Leg) -> str:
@@ -67,15 +88,15 @@ def chain_incomplete_remedies(finding: Finding, case: Case) -> list[Remedy]:
     )
     if not facts["intermediate"]:
         return [server]
-    variable = ca_variable(case)
-    lines = f'curl -sS {shlex.quote(facts["intermediate"])} | openssl x509 -inform der >> ca-with-intermediate.pem; cat "$(python -m certifi)" >> ca-with-intermediate.pem; export {variable}="$PWD/ca-with-intermediate.pem"'
+    named = "; ".join(f'export {name}="$PWD/ca-with-intermediate.pem"' for name in ca_variables(case))
+    lines = f"curl -sS {shlex.quote(facts['intermediate'])} | openssl x509 -inform der > intermediate.pem; cat {public_roots(case)} intermediate.pem > ca-with-intermediate.pem; {named}"
     return [
         server,
         Remedy(
             do="Until then, add the missing certificate to a bundle of your own.",
             run=lines,
             check=again(case),
-            proof="seen" if facts.get("intermediate") else "untried",
+            proof="seen" if facts["fetched"] else "untried",
         ),
     ]
 
@@ -132,7 +153,7 @@ def store_outdated_remedies(finding: Finding, case: Case) -> list[Remedy]:
             0,
             Remedy(
                 do=f"The store “{facts['other']}” accepts the same server: point the client to it.",
-                run=export(ca_variable(case), facts["other_path"]),
+                run=exports(ca_variables(case), facts["other_path"]),
                 check=again(case),
                 proof="seen",
             ),
@@ -146,16 +167,20 @@ def intercepted(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = [
         (fault, leg) for fault, leg, handshake in seen if product_of(handshake) or hosts.is_known_public(leg.host) or _signs_elsewhere(handshake, leg, seen)
     ]
-    return all_in_one(
-        "tls-intercepted",
-        pairs,
-        lambda fault, leg: {
-            **facts_of(case, leg),
-            "hosts": _hosts(pairs),
-            "variable": ca_variable(case),
-            "by": _signer(leg),
-        },
-    )
+    found = all_in_one("tls-intercepted", pairs, lambda fault, leg: {**facts_of(case, leg), "hosts": _hosts(pairs), "by": _signer(leg)})
+    told = tuple(dict.fromkeys(note(fault.subject, "recognised as an interception by", _recognised(leg, seen)) for fault, leg in pairs[:1]))
+    return [replace(finding, evidence=(*finding.evidence, *told)) for finding in found]
+
+
+def _recognised(leg: Leg, seen: list[tuple[Fault, Leg, Handshake]]) -> str:
+    """What tells that it is the network that signs, and not the host."""
+    assert isinstance(leg.handshake, Handshake)
+    if product := product_of(leg.handshake):
+        return f"the issuer's name, which is that of {product}"
+    if hosts.is_known_public(leg.host):
+        return f"{leg.host} being a public host, and its certificate being of no public authority"
+    others = dict.fromkeys(other.host for _, other, _ in seen if _domain(other.host) != _domain(leg.host))
+    return f"the same private authority signing for {', '.join(others)} as well"
 
 
 def _signs_elsewhere(handshake: Handshake, leg: Leg, seen: list[tuple[Fault, Leg, Handshake]]) -> bool:
@@ -185,32 +210,54 @@ def _signer(leg: Leg) -> str:
 
 def intercepted_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    variable = facts["variable"]
     if facts["other_path"]:
         return [
             Remedy(
                 do=f"The root is in the store “{facts['other']}” of this machine already; {facts['client']} does not look there by itself. Point it there.",
-                run=export(variable, facts["other_path"]),
+                run=exports(ca_variables(case), facts["other_path"]),
                 check=again(case),
                 proof="seen",
             )
         ]
+    exempt = Remedy(do=f"Ask the admin to exempt {facts['hosts']} from inspection.", check=again(case))
+    return [*_with_root(case, facts), exempt]
+
+
+def _with_root(case: Case, facts: dict[str, str]) -> list[Remedy]:
+    """The company's root joined with the public ones: from the file that was saved, from where this platform keeps it, or from the admin."""
+    saved = case.saved_authority
+    if isinstance(saved, SavedAuthority) and saved.root:
+        do = f"Compare the SHA-256 of {saved.path} with your admin's: {saved.fingerprint}. Only if it is the same, give that root to the clients together with the public ones."
+        return [Remedy(do=f"{do} {readers(case)}.", run=joined(case, quoted(saved.path)), check=again(case))]
     path = "company-root.pem"
-    both = "; ".join(
-        (
-            f'cat "$(python -m certifi)" {path} > ca-all.pem',
-            f'export {variable}="$PWD/ca-all.pem"',
-            *(f'export {name}="$PWD/ca-all.pem"' for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE") if name != variable),
-        )
-    )
-    return [
-        Remedy(
-            do=f"Get the root certificate “{facts['issuer']}” from your network's admin as PEM ({path}), compare its fingerprint with theirs, and give it to the clients together with the public roots. {facts['client']} reads {variable}.",
-            run=both,
-            check=again(case),
-        ),
-        Remedy(do=f"Ask the admin to exempt {facts['hosts']} from inspection.", check=again(case)),
-    ]
+    partly = f" (what {saved.path} holds is only an intermediate)" if isinstance(saved, SavedAuthority) else ""
+    do = f"Get the root certificate “{facts['issuer']}” from your network's admin as PEM ({path}){partly}, compare its fingerprint with theirs, and give it to the clients together with the public roots. {readers(case)}."
+    found = [Remedy(do=do, run=joined(case, path), check=again(case))]
+    if fetch := _exported(case, facts["issuer"]):
+        return [
+            Remedy(do=f"This machine's own store may hold that root: write it to {path}, and compare its fingerprint with the admin's.", run=fetch),
+            replace(found[0], do=f"Then give it to the clients together with the public roots. {readers(case)}.", follows=True),
+        ]
+    return found
+
+
+def _exported(case: Case, issuer: str) -> str:
+    """Where the platform keeps a company's root, the command that writes it as PEM (security(1), find-certificate; certutil -store, -encode)."""
+    platform = case.environment.platform
+    system, inside = (platform.system, platform.container) if isinstance(platform, Platform) else ("", "")
+    name = shlex.quote(issuer)
+    if system == "Darwin":
+        return f"security find-certificate -a -c {name} -p /Library/Keychains/System.keychain > company-root.pem"
+    if system == "Windows" or inside == "wsl":
+        tool = "certutil.exe" if inside == "wsl" else "certutil"
+        return f"{tool} -store Root {name} company-root.cer && {tool} -encode company-root.cer company-root.pem"
+    return ""
+
+
+def joined(case: Case, path: str) -> str:
+    """Public roots and the file ``path`` (as a word of the shell) in one bundle, named to every client in play; and to requests or the rest, which share processes with them."""
+    names = dict.fromkeys((*ca_variables(case), "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"))
+    return "; ".join((f"cat {public_roots(case)} {path} > ca-all.pem", *(f'export {name}="$PWD/ca-all.pem"' for name in names)))
 
 
 def self_signed(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
@@ -237,8 +284,8 @@ def _trust_explicitly(case: Case, facts: dict[str, str], do: str) -> list[Remedy
         (
             f"openssl s_client -connect {target} -servername {shlex.quote(facts['host'])} -showcerts </dev/null | openssl x509 > server.pem",
             "openssl x509 -in server.pem -noout -fingerprint -sha256",
-            'cat "$(python -m certifi)" server.pem > ca-all.pem',
-            f'export {ca_variable(case)}="$PWD/ca-all.pem"',
+            f"cat {public_roots(case)} server.pem > ca-all.pem",
+            *(f'export {name}="$PWD/ca-all.pem"' for name in ca_variables(case)),
         )
     )
     return [Remedy(do=do, run=lines, check=again(case))]
@@ -283,16 +330,19 @@ def issuer_unknown_remedies(finding: Finding, case: Case) -> list[Remedy]:
         return [
             Remedy(
                 do=f"The store “{facts['other']}” of this machine knows that authority; {facts['client']} does not look there by itself. Point it there.",
-                run=export(ca_variable(case), facts["other_path"]),
+                run=exports(ca_variables(case), facts["other_path"]),
                 check=again(case),
                 proof="seen",
             )
         ]
-    lines = f'cat "$(python -m certifi)" authority.pem > ca-all.pem; export {ca_variable(case)}="$PWD/ca-all.pem"'
+    saved = case.saved_authority
+    if isinstance(saved, SavedAuthority) and saved.root:
+        do = f"Compare the SHA-256 of {saved.path} with that of whoever runs {facts['hosts']}: {saved.fingerprint}. Only if it is the same, add it to the roots. {readers(case)}."
+        return [Remedy(do=do, run=joined(case, quoted(saved.path)), check=again(case))]
     return [
         Remedy(
             do=f"Get the root certificate of “{facts['issuer']}” from whoever runs {facts['hosts']} (or this network) as PEM (authority.pem) and add it to the roots that {facts['client']} reads.",
-            run=lines,
+            run=joined(case, "authority.pem"),
             check=again(case),
         )
     ]

@@ -28,7 +28,8 @@ def operating_system(strict: bool = False) -> Store:
     capath = paths.openssl_capath if os.path.isdir(paths.openssl_capath) and (cafile or _hashed(paths.openssl_capath)) else ""
     if not cafile and not capath:
         cafile = next((path for path in _OS_FILES if os.path.isfile(path)), "")
-    return Store(name="operating system", cafile=cafile, capath=capath, strict=strict)
+    bundle = next((path for path in _OS_FILES if os.path.isfile(path)), "") if capath and not cafile else ""
+    return Store(name="operating system", cafile=cafile, capath=capath, bundle=bundle, strict=strict)
 
 
 def _hashed(folder: str) -> bool:

@@ -35,7 +35,7 @@ from diagnostics.case import (
     Unseen,
 )
 from diagnostics.facts import clients
-from diagnostics.probes import accelerator, cache_state, checksums, disk, dns, files, limits, memory, model, packages
+from diagnostics.probes import accelerator, authority, cache_state, checksums, disk, dns, files, limits, memory, model, packages
 from diagnostics.probes import http as http_probe
 from diagnostics.probes.budget import Deadline, start
 from diagnostics.probes.files_one import Looks
@@ -77,8 +77,10 @@ class Survey:
         listed: bool = False,
         progress: Progress | None = None,
         cleanup: contextlib.ExitStack | None = None,
+        save_ca: str = "",
     ) -> None:
         self.target, self.environment, self.secrets = target, environment, secrets
+        self._save_ca = save_ca
         self.wanted, self.budget_seconds, self.digests, self.python = wanted, budget_seconds, digests, python
         self.listed = listed  # a list of files is to be written
         self._progress = progress or (lambda text: None)
@@ -133,6 +135,7 @@ class Survey:
             target=self.target,
             environment=self.environment,
             timings=timings,
+            saved_authority=known.get("saved_authority", NOT_ASKED),
             **{name: known[name] for name in RECORDS if name in known},
         )
 
@@ -202,6 +205,8 @@ class Survey:
         with self._lock:
             journeys = tuple(self._journeys.values())
         self._saw(journeys=journeys)
+        if self._save_ca:
+            self._saw(saved_authority=authority.save(self._save_ca, journeys, self._means))
 
     def _no_network_because(self) -> Unseen | None:
         if self.target.problem:
@@ -413,6 +418,7 @@ def prepare(
     wanted: frozenset[str] = EVERYTHING,
     listed: bool = False,
     progress: Progress | None = None,
+    save_ca: str = "",
 ) -> Survey:
     """A survey of ``spec`` in this process's environment; ``demo`` brings its own. Raises ValueError where ``demo:FAULT`` does not exist."""
     stack = contextlib.ExitStack()
@@ -429,7 +435,17 @@ def prepare(
         target = dataclasses.replace(target, spec=spec)
     secrets = dataclasses.replace(secrets, urls=raw)
     return Survey(
-        target, environment, secrets, wanted=wanted, budget_seconds=timeout, digests=digests, python=python, listed=listed, progress=progress, cleanup=stack
+        target,
+        environment,
+        secrets,
+        wanted=wanted,
+        budget_seconds=timeout,
+        digests=digests,
+        python=python,
+        listed=listed,
+        progress=progress,
+        cleanup=stack,
+        save_ca=save_ca,
     )
 
 

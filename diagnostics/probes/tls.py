@@ -45,6 +45,7 @@ class Store:
     name: str  # "certifi", "operating system", or the variable that names it
     cafile: str = ""
     capath: str = ""
+    bundle: str = ""  # a file with the same roots as ``capath``
     strict: bool = False  # VERIFY_X509_STRICT, as create_default_context sets from Python 3.13 on
     silently_empty: bool = False  # this client goes on with no roots at all where the path is unusable
     anybody: bool = False  # for looking only: no credential goes through it
@@ -113,10 +114,15 @@ def handshake(sock: socket.socket, host: str, store: Store, deadline: Deadline, 
         context = context_for(store)
     except OSError as error:
         sockets.discard(sock)
-        return Handshake(outcome="store_unusable", store=store.name, message=plain(str(error)), reason=_reason(error)), None
+        return Handshake(
+            outcome="store_unusable", store=store.name, store_file=shown_path(store.cafile), message=plain(str(error)), reason=_reason(error)
+        ), None
     overheard = _Overheard()
     outcome, failure, wrapped = _shake(sock, context, host, deadline.within(HANDSHAKE_SECONDS), overheard, sockets)
-    seen = Handshake(outcome=outcome, store=store.name, certificate_requested=overheard.certificate_requested, seconds=time.monotonic() - started)
+    holding = shown_path(store.cafile or store.bundle)
+    seen = Handshake(
+        outcome=outcome, store=store.name, store_file=holding, certificate_requested=overheard.certificate_requested, seconds=time.monotonic() - started
+    )
     if wrapped is None:
         sockets.discard(sock)
         return _failed(seen, failure, overheard), None

@@ -64,6 +64,7 @@ def section(report: Report, width: int, paths: Mapping[str, str], ascii: bool = 
         lines += _diagnosis(diagnosis, width, number == 0)
         lines += [] if number else _repairs(report, width)
     lines += _waived(report, width)
+    lines += _wrapped(f"· {saved}", width, STRONG) if (saved := words.saved_authority(report.case)) else []
     lines += [Line(""), *_wrapped(f"· {said}", width)] if (said := short(report)) else []
     lines += [Line(""), *_checks(report, width), *_where(report, paths, width)]
     return [Line(_shown(line.text, ascii), line.markup) for line in lines]

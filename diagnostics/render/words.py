@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 
-from diagnostics.case import NO_TRIAL, Case, Diagnosis, Digests, Evidence, Interpreter, Listing, Packages, Platform, Remedy, Report, Trial
+from diagnostics.case import NO_TRIAL, Case, Diagnosis, Digests, Evidence, Interpreter, Listing, Packages, Platform, Remedy, Report, Trial, Unseen
 from diagnostics.diagnosis import all_checks
 from diagnostics.redact import plain
 
@@ -161,6 +161,22 @@ def unhashed(case: Case) -> list[str]:
 
 def _files(count: int) -> str:
     return "1 file" if count == 1 else f"{count} files"
+
+
+def saved_authority(case: Case) -> str:
+    """What --diagnose-save-ca came to, in a sentence; "" where it was not asked for."""
+    saved = case.saved_authority
+    if not isinstance(saved, Unseen):
+        kind = "the root" if saved.root else "only an intermediate (the root was not sent, and is in no store here):"
+        return (
+            f"Saved {saved.path}: {kind} “{saved.subject}”, {saved.source}; SHA-256 {colons(saved.fingerprint)}. Trust it only if your admin reads you the same"
+        )
+    return f"--diagnose-save-ca: nothing saved, {saved.detail}" if saved.detail else ""
+
+
+def colons(fingerprint: str) -> str:
+    """As OpenSSL and browsers show it."""
+    return ":".join(fingerprint[start : start + 2] for start in range(0, len(fingerprint), 2)).upper()
 
 
 def environment(report: Report) -> list[tuple[str, str]]:

@@ -1,0 +1,68 @@
+"""In a world of the lab: diagnose, then paste each remedy of the first root that is marked seen into a fresh shell, and let the real client download there.
+
+``python applying.py OUT.json --diagnose=SPEC [OPTIONS]``. What came of it goes to OUT.json: the first cause, and each remedy with the client's exit code and last words.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+SECONDS = 60
+FETCHERS = {
+    "requests": "import sys, requests; requests.get(sys.argv[1].partition('#')[0], timeout=20).raise_for_status()",
+    "urllib": "import sys, urllib.request; urllib.request.urlopen(sys.argv[1].partition('#')[0], timeout=20).read()",
+}
+
+
+def diagnose(options: list[str], folder: str) -> dict[str, Any]:
+    """The report of a run in this world."""
+    subprocess.run([sys.executable, "-m", "pytest", "diagnostics", f"--diagnose-report={folder}", *options], capture_output=True, check=False)
+    document: dict[str, Any] = json.loads(Path(folder, "report.json").read_text(encoding="utf-8"))
+    return document
+
+
+def client(target: dict[str, Any], spec: str) -> list[str]:
+    """The command that downloads this target as its own client does."""
+    if target["kind"] == "hub":
+        return [str(Path(sys.executable).with_name("hf")), "download", "--quiet", spec.removeprefix("hub:")]
+    return [sys.executable, "-c", FETCHERS[target["client"]["family"]], spec]
+
+
+def apply(run: str, command: list[str]) -> dict[str, Any]:
+    """The client after ``run`` in a shell of its own, with an empty cache."""
+    with tempfile.TemporaryDirectory() as cache:
+        bin_folder = str(Path(sys.executable).parent)
+        variables = {**os.environ, "HF_HUB_CACHE": cache, "PATH": f"{bin_folder}:{os.environ.get('PATH', '')}", "NO_COLOR": "1"}
+        script = f'{run}\n"$@"'
+        try:
+            done = subprocess.run(
+                ["sh", "-c", script, "sh", *command], env=variables, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return {"code": -1, "said": f"no end within {SECONDS} s"}
+    return {"code": done.returncode, "said": (done.stdout + done.stderr)[-800:]}
+
+
+def main(out: str, options: list[str]) -> None:
+    spec = next(option.partition("=")[2] for option in options if option.startswith("--diagnose="))
+    with tempfile.TemporaryDirectory() as folder:
+        document = diagnose(options, folder)
+    root = document["diagnoses"][0] if document["diagnoses"] else {"cause": "", "remedies": []}
+    target = document["case"]["target"]
+    seen = [remedy for remedy in root["remedies"] if remedy["proof"] == "seen" and remedy["run"]]
+    told = {
+        "cause": root["cause"],
+        "before": apply("true", client(target, spec)),
+        "tried": [{**remedy, **apply(remedy["run"], client(target, spec))} for remedy in seen],
+    }
+    Path(out).write_text(json.dumps(told), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])
