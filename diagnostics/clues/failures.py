@@ -37,7 +37,9 @@ _GOES_ON_AFTER = re.compile(r"Warning:|Retrying|thrown while requesting")
 # Said for sure of something that went on: a fall back to another file, a probe of a service that is still loading.
 _SURVIVED = re.compile(
     r"^An error occurred while trying to fetch\b|^Defaulting to unsafe serialization\b|^Warning: caught exception |\b(?:Readiness|Liveness|Startup) probe failed\b"
+    r"|^Error while downloading from https?://|^Trying to resume download|^warning: failed to mlock\b|^Error caught was: |\bfor better performance\b|\bwas compiled without GPU support\. 8-bit"
 )
+_NEXT_ADDRESS = re.compile(r"Connecting to .{1,300}\bfailed: ")  # wget, which then tries the name's next address
 _FAILS = re.compile(r"\b(?:ERROR|CRITICAL|FATAL|SEVERE|PANIC)\b")
 # What a line that reports a failure without naming a class holds (lower case). What it means is decided by the signatures; this only says where they look.
 _REPORTS = ("error", "fail", "fatal", "cannot", "can't", "could not", "couldn", "unable", "kill", "refus", "denied", "not found", "no such", "missing", "invalid", "unsupported", "mismatch", "unexpected", "exceeded", "time", "segmentation", "illegal instr", "aborted", "dumped", "oom", "out of memory", "no space", "quota", "read-only", "x509", "recognize", "not installed", "require", "corrupt", "truncated", "exit", "signal", "no module", "blocked", "forbidden", "unauthor", "expired", "too ", "load report", "instantiate", "connect", "must ", "no longer", "untrusted", "reset", "not match", "weights", "index", "bus error", "gated", "restricted", "exception", "curl: (", "resolve", "redirect", "remaining", "http/0.9", "empty reply", "protocol")  # fmt: skip
@@ -267,22 +269,31 @@ def _before(read: Lines, index: int) -> str:
 def _loose_lines(read: Lines, inside: set[int]) -> list[tuple[int, Failure]]:
     """Lines outside every traceback that may report a failure. A short text that has none is also read as one message, since its lines belong together."""
     found: list[tuple[int, Failure]] = []
+    connected = _connected_at(read.lines)
     for index in _reporting(read, inside):
         line = read.lines[index]
         around = _before(read, index) if "report" in line else ""
-        found.append((index, Failure(said=(_said(line, read.numbers[index]),), level=_level(line), around=around)))
+        level = "warning" if index < connected and _NEXT_ADDRESS.match(line) else _level(line)
+        found.append((index, Failure(said=(_said(line, read.numbers[index]),), level=level, around=around)))
     filled = [index for index, line in enumerate(read.lines) if line.strip()]
     if not inside and not found and 0 < len(filled) <= 3:
         found = [(index, Failure(said=(_said(read.lines[index], read.numbers[index]),), level=_level(read.lines[index]))) for index in filled]
     if not inside and found and len(filled) <= MESSAGE_LINES:
         level = "error" if any(failure.level == "error" for _, failure in found) else "warning"
-        survived = {index for index, failure in found if failure.level != level and _SURVIVED.search(read.lines[index])}
+        survived = {
+            index for index, failure in found if failure.level != level and (_SURVIVED.search(read.lines[index]) or _NEXT_ADDRESS.match(read.lines[index]))
+        }
         whole = "\n".join(_shorter(line) for index, line in enumerate(read.lines) if line.strip() and index not in survived)
         first = next(failure.said[0] for _, failure in found if failure.level == level)
         said = tuple(failure.said[0] for _, failure in found if failure.level == level)[:MOST_SAID]
         joined = replace(first, message=whole[:MESSAGE_CHARACTERS].removeprefix(f"{first.type}: "))
         return [(0, Failure(said=(*said, joined) if len(found) > 1 else (joined,), level=level, around=whole))]
     return found
+
+
+def _connected_at(lines: tuple[str, ...]) -> int:
+    """The last line where wget says that it got through: the addresses that it tried before are no failure."""
+    return max((index for index, line in enumerate(lines) if line.startswith("Connecting to ") and line.endswith("connected.")), default=-1)
 
 
 def _reporting(read: Lines, inside: set[int]) -> list[int]:

@@ -38,6 +38,7 @@ _CERTAIN = re.compile(
             r"\[(?:rank|Rank|default) ?\d{0,5}\]: ?",  # torch.distributed, torchrun --tee
             r"\([^()]{1,60}pid=\d{1,9}(?:, ip=[\d.]{1,15})?\) ",  # ray, vllm
             r"\[\d{1,5},\d{1,5}\]<std(?:err|out)>: ?",  # mpirun -tag-output
+            r"\[(?:INFO|WARN|ERROR) ?\] W-\S{1,80}-std(?:out|err) [\w.]{1,120} - ",  # TorchServe and MMS (SageMaker): what a worker printed
             r"(?:ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[?[\w./-]{1,80}:\d{1,6}\] ?",  # vllm's own log
         )
     )
@@ -48,7 +49,7 @@ _PREFIXES = tuple(
     for pattern in (
         r"\[?\d\d:\d\d:\d\d(?:[.,]\d{1,6})?\]? {1,2}",  # Jenkins' timestamper
         r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S{1,80} [\w./@-]{1,60}(?:\[\d{1,9}\])?: ",  # syslog, journalctl
-        r"[\w.-]{1,60} {1,40}\| ?",  # docker compose
+        r"(?!(?:INFO|WARNING|WARN|ERROR|DEBUG|CRITICAL|FATAL)\b)[\w.-]{1,60} {1,40}\| ?",  # docker compose, and no level of loguru's
         r"\d{1,5}: ",  # srun -l
         r"(?:> ?)+",  # a quoted ticket
         r"(?:#\d{1,4} )?\d{1,6}\.\d{1,3} ",  # docker build
@@ -57,6 +58,8 @@ _PREFIXES = tuple(
 )
 _BEGINS = frozenset("[(0123456789EC")
 _SAYS_SOMETHING = re.compile(r"File|Traceback|Error|INFO|WARN|DEBUG|ERR|FATAL|CRIT|error|warn|info", re.ASCII)
+# A message that its own program broke: nltk's downloader puts its name in front of every line of it.
+_WRAPPED = re.compile(r"\n\[nltk_data\] {4,}")
 _LOOSE_PREFIX = re.compile(r" *[+|][-+]*\+?[- ]*")
 
 
@@ -134,6 +137,8 @@ def _plain(text: str) -> str:
         text = _ANSI.sub("", text)
     if "[" in text and "\\" in text and any(lead in text for lead in ("\\x1b", "\\u001b", "\\033", "\\e[", "\\X1B", "\\U001B")):
         text = _ESCAPED_ANSI.sub("", text)
+    if "\n[nltk_data] " in text:
+        text = _WRAPPED.sub(" ", text)
     if _FLAT in text:
         text = "\n".join(_unfolded(line) if _FLAT in line else line for line in text.splitlines())
     return text.replace("\x00", "")

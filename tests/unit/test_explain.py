@@ -71,6 +71,12 @@ def test_wordings_from_the_field_lead_to_their_causes(row: dict[str, Any]) -> No
     assert causes(row["text"])[0] in row["causes"]
 
 
+@pytest.mark.parametrize("row", rows("thread_errors.jsonl"), ids=lambda row: row["source"])
+def test_errors_of_public_threads_lead_to_what_the_thread_found(row: dict[str, Any]) -> None:
+    """Tracebacks and logs of issue threads, shortened; ``causes`` is what its maintainers or poster found, or all that the text honestly allows."""
+    assert causes(row["text"])[0] in row["causes"]
+
+
 @pytest.mark.parametrize("row", rows("harmless_logs.jsonl"), ids=lambda row: row["tool"])
 def test_nothing_about_a_healthy_log(row: dict[str, Any]) -> None:
     """Warnings, progress bars, retries that helped, words like "error" and "failed": no explanation is better than a wrong one."""
