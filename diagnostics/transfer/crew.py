@@ -36,7 +36,8 @@ Job = tuple[Download, Claim | None]
 class Crew:
     def __init__(self, limits: Limits, stop: threading.Event) -> None:
         self._limits, self._stop = limits, stop
-        self._changed = threading.Condition()
+        self._changed = threading.Condition()  # something may be there to do
+        self._over = threading.Event()
         self._queue: list[Download] = []
         self._active: list[Download] = []
         self._hosts: dict[str, HostState] = {}
@@ -45,7 +46,7 @@ class Crew:
         self._left = 0  # files without an outcome
         self._threads: list[threading.Thread] = []
         self._bugs: list[BaseException] = []
-        self._read_before = 0
+        self._read_before = self._read_by_ended = 0
         self._rate, self._ticked = 0.0, time.monotonic()
         self._governor = Governor(limits.streams, 1, time.monotonic())
 
@@ -59,15 +60,15 @@ class Crew:
 
     def run(self, downloads: list[Download]) -> None:
         """Until every file has an outcome. Raises what a thread raised: a bug of ours; KeyboardInterrupt leaves everything to be gone on with."""
+        if not downloads:
+            return
         self._downloads, self._queue, self._left = downloads, list(downloads), len(downloads)
         self._governor = Governor(self._limits.streams, min(len(downloads), FIRST_TOGETHER), time.monotonic())
         synced = time.monotonic()
         try:
             while self._left and not self._bugs:
                 self._grow()
-                with self._changed:
-                    if self._left:
-                        self._changed.wait(TICK_SECONDS)
+                self._over.wait(TICK_SECONDS)
                 self._tick()
                 if time.monotonic() - synced > SYNC_SECONDS:
                     synced = self._sync()
@@ -89,7 +90,7 @@ class Crew:
     def _tick(self) -> None:
         now = time.monotonic()
         with self._changed:
-            total = sum(download.bytes_read for download in self._downloads)
+            total = self._read_by_ended + sum(download.bytes_read for download in self._active)
             before = self._governor.allowed
             allowed = self._governor.observe(now, total, self._busy)
             seconds = max(now - self._ticked, 1e-6)
@@ -137,6 +138,7 @@ class Crew:
         except BaseException as error:  # noqa: BLE001  # handed to run(), which raises it: a bug of ours
             with self._changed:
                 self._bugs.append(error)
+                self._over.set()
                 self._changed.notify_all()
 
     def _do(self, download: Download, claim: Claim | None, buffer: memoryview) -> None:
@@ -200,6 +202,9 @@ class Crew:
             if download.outcome is not None and download in self._active:
                 self._active.remove(download)
                 self._left -= 1
+                self._read_by_ended += download.bytes_read
+            if not self._left:
+                self._over.set()
             self._changed.notify_all()
 
 

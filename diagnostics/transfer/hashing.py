@@ -23,9 +23,9 @@ def hash_of(path: str, digest: Published) -> str:
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
         size = os.fstat(descriptor).st_size
-        reading = Reading(descriptor, digest, size)
+        reading, buffer = Reading(descriptor, digest, size), memoryview(bytearray(max(1, min(MIB, size))))
         while reading.done < size:
-            reading.step(size)
+            reading.step(size, buffer)
         return reading.hexdigest()
     finally:
         os.close(descriptor)
@@ -36,11 +36,10 @@ class Reading:
 
     def __init__(self, descriptor: int, digest: Published, size: int) -> None:
         self._descriptor, self._hash, self.done = descriptor, _new(digest.algorithm, size), 0
-        self._buffer = memoryview(bytearray(max(1, min(MIB, size))))
 
-    def step(self, end: int) -> None:
-        """At most a MiB further, never past ``end``. Raises OSError."""
-        view = self._buffer[: end - self.done]
+    def step(self, end: int, buffer: memoryview) -> None:
+        """At most a buffer further, never past ``end``. Raises OSError."""
+        view = buffer[: end - self.done]
         count = os.preadv(self._descriptor, [view], self.done) if hasattr(os, "preadv") else _read(self._descriptor, view, self.done)
         if count == 0:
             raise OSError(errno.EIO, "the file became shorter while it was read")
@@ -91,13 +90,13 @@ class Following:
             except RuntimeError:  # no further thread may be started: hashed at the end, then
                 self._started = False
 
-    def result(self) -> str:
+    def result(self, buffer: memoryview | None = None) -> str:
         """Lower-case hex of the whole, which is there now; "" where it was stopped. Raises OSError where it cannot be read."""
         with self._changed:
             self._there, alone = self._size, not self._started
             self._changed.notify_all()
         if alone:
-            self._run()
+            self._run(buffer)
         with self._changed:
             while self._reading.done < self._size and self._problem is None and not self._over:
                 self._changed.wait(0.2)
@@ -124,10 +123,11 @@ class Following:
                 os.close(self._descriptor)
                 self._descriptor = -1
 
-    def _run(self) -> None:
+    def _run(self, buffer: memoryview | None = None) -> None:
         try:
+            buffer = buffer if buffer is not None else memoryview(bytearray(MIB))
             while (end := self._wait()) > self._reading.done:
-                self._reading.step(end)
+                self._reading.step(end, buffer)
         except OSError as error:
             self._problem = error
         finally:

@@ -217,7 +217,7 @@ class Download:
         finally:
             if isinstance(found, Answer):
                 found.leave(False)
-        self._finish_if_done()
+        self._finish_if_done(buffer)
 
     def _headers(self, claim: Claim) -> dict[str, str]:
         with self._lock:
@@ -395,7 +395,8 @@ class Download:
         piece = self._segments.written(claim)
         if piece[0] < piece[1] and epoch == self._epoch:
             before = total(self._part.here)
-            self._part.note(epoch, piece)
+            last = claim.position >= claim.end and not self._segments.pending and len(self._segments.claims) == 1
+            self._part.note(epoch, piece, last)
             self._progress.advance(self.wanted.name, total(self._part.here) - before)
             if self._following is not None:
                 self._following.follow(front(self._part.here))
@@ -485,19 +486,19 @@ class Download:
                 self._following = Following(self._part.descriptor, self.wanted.digest, self._size, self._stop)
             self._following.follow(front(self._part.here))
 
-    def _finish_if_done(self) -> None:
+    def _finish_if_done(self, buffer: memoryview) -> None:
         with self._lock:
             if not self._open or not self._segments.done:
                 return
             self._finishing = True
-        self._finish()
+        self._finish(buffer)
 
-    def _finish(self) -> None:
+    def _finish(self, buffer: memoryview | None = None) -> None:
         """All bytes are there: judge them, and give them their name."""
         assert self._part is not None and self._place is not None and self._size is not None
         self._finishing = True
         try:
-            problem = self._verify()
+            problem = self._verify(buffer)
             if problem is not None:
                 with self._lock:
                     self._wrong_content(problem)
@@ -511,12 +512,12 @@ class Download:
         finally:
             self._finishing = False
 
-    def _verify(self) -> Failure | None:
+    def _verify(self, buffer: memoryview | None) -> Failure | None:
         digest = self.wanted.digest
         if isinstance(digest, Published):
             self._follow()
             assert self._following is not None
-            seen = self._following.result()
+            seen = self._following.result(buffer)
             if not seen:
                 raise Left
             return None if matches(digest, seen) else _differs(digest, seen)
@@ -560,6 +561,7 @@ class Download:
         with self._lock:
             if self._following is not None:
                 self._following.close()
+                self._following = None
             if self._part is not None:
                 for claim in self._segments.claims:
                     with contextlib.suppress(OSError, Left):  # what is not noted is fetched again

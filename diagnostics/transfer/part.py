@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import threading
 from typing import Literal
@@ -30,6 +31,7 @@ class Left(Exception):
     """The file was left, or begun anew, while a thread was still writing for its old content."""
 
 
+@functools.cache
 def boot_id() -> str:
     """Names this run of the machine; "" where nothing does."""
     try:
@@ -104,14 +106,14 @@ class Part:
             while done < len(piece):
                 done += os.pwrite(self.descriptor, piece[done:], offset + done)
 
-    def note(self, epoch: int, piece: Range) -> None:
-        """These bytes were written."""
+    def note(self, epoch: int, piece: Range, last: bool = False) -> None:
+        """These bytes were written. A file that is whole with them needs no journal any more."""
         with self.lock:
             self._check(epoch)
             self.here = joined((*self.here, piece))
             if self._journal >= 0:
                 os.write(self._journal, journal.lines("w", (piece,)))
-            elif piece[1] - piece[0] >= LEAST_NOTED or len(self.here) > 1 or self.here[0][1] - self.here[0][0] >= LEAST_NOTED:
+            elif not last and (piece[1] - piece[0] >= LEAST_NOTED or len(self.here) > 1 or self.here[0][1] - self.here[0][0] >= LEAST_NOTED):
                 self._open_journal()
 
     def sync(self) -> None:
