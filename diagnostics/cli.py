@@ -18,6 +18,7 @@ from diagnostics.redact import plain
 PACKAGE = Path(__file__).parent
 USAGE = """usage: pytest-diagnostics [SPEC] [options]
        pytest-diagnostics load [SPEC] [options] [-- COMMAND …]
+       pytest-diagnostics fetch SPEC [--to DIR]
        pytest-diagnostics explain ID|FILE|-
 
 SPEC: org/name[@revision], https://…, ./path, list:NAME, demo[:fault]; nothing: this machine and the hub.
@@ -45,6 +46,10 @@ def main(arguments: list[str] | None = None) -> int:
     if given[:1] == ["--version"]:
         print(f"pytest-diagnostics {__version__}")
         return 0
+    if given[:1] == ["fetch"]:
+        from diagnostics import fetching
+
+        return fetching.main(given[1:])
     if given[:1] == ["explain"]:
         if len(given) != 2:
             print("usage: pytest-diagnostics explain ID|FILE|-", file=sys.stderr)
