@@ -32,7 +32,7 @@ def of(error: BaseException, secrets: Secrets, host: str = "", url: str = "") ->
     tunnel = next((match for item in chain if (match := _TUNNEL.search(str(item)))), None)
     status = int(tunnel[1]) if tunnel else ABSENT
     kind: tuple[Reason, bool] = ("proxy", status in PASSING_STATUSES) if isinstance(status, int) else _kind(chain, root)
-    number = root.verify_code if isinstance(root, ssl.SSLCertVerificationError) else root.errno if isinstance(root, OSError) else None
+    number = getattr(root, "verify_code", None) if isinstance(root, ssl.SSLCertVerificationError) else root.errno if isinstance(root, OSError) else None
     return Failure(
         reason=kind[0],
         detail=secrets.clean(str(root), 200),
@@ -58,9 +58,9 @@ def _kind(chain: list[BaseException], root: BaseException) -> tuple[Reason, bool
             return "name", root.errno == socket.EAI_AGAIN
         case TimeoutError():
             return "timed-out", True
-        case OSError():
+        case OSError() if not isinstance(root, requests.RequestException):
             return "proxy" if _by_proxy(chain) else "connection", True
-    if any(isinstance(item, urllib3.exceptions.TimeoutError) for item in chain):
+    if any(isinstance(item, urllib3.exceptions.TimeoutError | requests.Timeout) for item in chain):
         return "timed-out", True
     if any(isinstance(item, http.client.IncompleteRead) for item in chain):
         return "cut", True

@@ -19,13 +19,13 @@ class Governor:
         self.allowed = max(1, min(first, self.most))
         self._since, self._bytes = now, 0
         self._before: tuple[int, float] | None = None  # (connections, bytes per second) before the last growth
-        self._not_until = 0.0
+        self._not_until = self._ramp_until = 0.0
 
     def observe(self, now: float, total_bytes: int, busy: int) -> int:
         """``total_bytes`` so far and connections ``busy`` now → how many may be open from now on."""
         seconds = now - self._since
-        if busy < self.allowed:
-            self._restart(now, total_bytes)  # nothing can be told of connections that are not there
+        if busy < self.allowed or now < self._ramp_until:
+            self._restart(now, total_bytes)  # nothing can be told of connections that are not there yet
             return self.allowed
         if seconds < WINDOW_SECONDS:
             return self.allowed
@@ -35,7 +35,7 @@ class Governor:
         if self.allowed < self.most and now >= self._not_until and rate / self.allowed < ENOUGH_BYTES_PER_SECOND and rate > 0:
             self._before = (self.allowed, rate)
             self.allowed = min(2 * self.allowed, self.most)
-            now += RAMP_SECONDS
+            self._ramp_until = now + RAMP_SECONDS
         self._restart(now, total_bytes)
         return self.allowed
 
