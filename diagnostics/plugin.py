@@ -30,6 +30,7 @@ MEANING = {
     3: "a bug of ours: please report it with report.json",
     5: "nothing could be verified",
 }
+REPAIR = ("repair: of these files what a look finds missing, cut, corrupt or misplaced; what is replaced is kept as NAME.corrupt-TIME (a list needs the look)",)
 RUN = pytest.StashKey[Run]()
 SELECTED = pytest.StashKey[list[Selection]]()
 
@@ -59,7 +60,8 @@ def _plan(chosen: options.Options, here: Path) -> int:
     from diagnostics.probes.survey import plan
 
     lines, usable = plan(chosen.spec, files=chosen.files, python=chosen.python)
-    print("\n".join([*lines, f"write: the report, to {redact.path(str(next(report_folders(chosen.report, here))))}"]))
+    repair = REPAIR if chosen.repair else ()
+    print("\n".join([*lines, f"write: the report, to {redact.path(str(next(report_folders(chosen.report, here))))}", *repair]))
     return 0 if usable else 1
 
 
@@ -150,7 +152,7 @@ def _progress(config: pytest.Config) -> Iterator[Callable[[str], None] | None]:
         with lock:  # probes speak from their threads
             if time.monotonic() - shown_at[0] >= 0.1:
                 shown_at[0] = time.monotonic()
-                reporter.rewrite(plain(f"looking: {text}", 78), erase=True)
+                reporter.rewrite(plain(text if text.startswith("repairing ") else f"looking: {text}", 78), erase=True)
 
     try:
         yield show

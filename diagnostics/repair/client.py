@@ -28,7 +28,7 @@ MARK = "diagnose-repair "
 PROGRAM = r"""
 import sys
 sys.path[:] = [path for path in sys.path if path]
-import json
+import json, os, queue, threading
 def say(**what):
     sys.stdout.write("\ndiagnose-repair " + json.dumps(what) + "\n")
     sys.stdout.flush()
@@ -38,9 +38,14 @@ try:
 except BaseException as error:
     say(failed=type(error).__name__, message=str(error)[:1500])
     raise SystemExit(1)
-given = json.loads(sys.argv[1])
-for line in sys.stdin:
-    path = json.loads(line)
+given, asked = json.loads(sys.argv[1]), queue.Queue()
+def listen():
+    for line in sys.stdin:
+        asked.put(json.loads(line))
+    os._exit(0)  # whoever asked is gone, however that ended
+threading.Thread(target=listen, daemon=True).start()
+while True:
+    path = asked.get()
     try:
         at = huggingface_hub.hf_hub_download(given["name"], path, repo_type=given["kind"], revision=given["commit"], cache_dir=given["cache"])
         say(path=path, at=str(at))

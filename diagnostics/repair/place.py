@@ -21,7 +21,7 @@ from typing import Literal
 from diagnostics.case import Repair
 from diagnostics.probes.cache import is_inside
 
-STAGING = ".diagnostics-repair"
+STAGING, LOCK = ".diagnostics-repair", "lock"
 POLL_SECONDS = 0.1
 _NAME = re.compile(r"[0-9a-f]{32,128}")
 NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES})
@@ -102,8 +102,8 @@ class Place:
 
 def replace(path: str, staged: str) -> str:
     """``staged`` in place of ``path``, which is kept under a name of its own (returned; "" where there was nothing). There is no moment without either, where the file system can link."""
+    _settle(staged, path)
     kept = keep(path)
-    _settle(staged)
     try:
         os.replace(staged, path)
     except OSError:
@@ -133,19 +133,30 @@ def keep(path: str) -> str:
     return kept
 
 
-def _settle(path: str) -> None:
-    """On the disk before it gets its name; readable as whatever this user makes is (huggingface_hub's ``_chmod_and_move``)."""
-    probe = f"{path}.mode"
-    descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-    os.close(descriptor)
-    os.unlink(probe)
-    os.chmod(path, mode)
+def _settle(path: str, place: str) -> None:
+    """On the disk before it gets its name; for whoever could read what lay there, else as whatever this user makes (huggingface_hub's ``_chmod_and_move``)."""
+    os.chmod(path, _mode(place) or _usual_mode(f"{path}.{secrets.token_hex(4)}"))
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _mode(path: str) -> int:
+    with contextlib.suppress(OSError):
+        seen = os.lstat(path)
+        return seen.st_mode & 0o666 | 0o400 if stat.S_ISREG(seen.st_mode) else 0
+    return 0
+
+
+def _usual_mode(probe: str) -> int:
+    descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        return stat.S_IMODE(os.fstat(descriptor).st_mode)
+    finally:
+        os.close(descriptor)
+        os.unlink(probe)
 
 
 def sync(folder: str) -> None:
@@ -186,7 +197,7 @@ def staged_name(repair: Repair) -> str:
 def staging(place: Place, patience: float) -> Iterator[str]:
     """The folder that new content is made in, for one repair at a time. Raises Busy, Refused, OSError. It is removed again, unless something unfinished is left in it."""
     folder = place.staging
-    lock = os.path.join(folder, "lock")
+    lock = os.path.join(folder, LOCK)
     end = time.monotonic() + patience
     with contextlib.ExitStack() as stack:
         while True:  # the one before removes the folder when it is done
@@ -201,6 +212,24 @@ def staging(place: Place, patience: float) -> Iterator[str]:
                 os.unlink(lock)
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
+
+
+def clear(folder: str) -> None:
+    """What a repair made and needs no more, but for the lock of the one that clears. Links are removed, not followed."""
+    for below, folders, names in os.walk(folder, topdown=False):
+        for name in (*names, *folders):
+            path = os.path.join(below, name)
+            if path == os.path.join(folder, LOCK):
+                continue
+            with contextlib.suppress(OSError):
+                os.rmdir(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
+
+
+def clean(place: Place) -> None:
+    """Remove what a killed repair left, where none is at work now."""
+    if os.path.lexists(place.staging):
+        with contextlib.suppress(OSError, Busy, Refused), staging(place, 0.0) as folder:
+            clear(folder)
 
 
 def _made(folder: str) -> None:

@@ -6,6 +6,7 @@ repository. A file that is whole is left alone, whatever the source has under it
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -66,8 +67,12 @@ class Source:
     commit: str = ""
     digests: tuple[Published, ...] = ()  # that came with a list or a URL
 
+    @functools.cached_property
+    def by_path(self) -> dict[str, RemoteFile]:
+        return {file.path: file for file in reversed(self.files)}
+
     def file(self, path: str) -> RemoteFile | None:
-        return next((file for file in self.files if file.path == path), None)
+        return self.by_path.get(path)
 
 
 def own_source(case: Case) -> Source | None:

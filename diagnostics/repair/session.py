@@ -9,6 +9,7 @@ from diagnostics.environment.process import variables
 from diagnostics.facts.clients import offline
 from diagnostics.probes.survey import Survey
 from diagnostics.redact import path as shown_path
+from diagnostics.repair.place import clean
 from diagnostics.repair.plan import obstacle, repairs, unwritable
 from diagnostics.repair.source import Found, Judge, find, place_of
 from diagnostics.repair.work import Means, perform
@@ -30,6 +31,7 @@ def put_right(case: Case, diagnoses: tuple[Diagnosis, ...], survey: Survey, name
         return found if _anything_wrong(case) else NOTHING
     plan = repairs(case, diagnoses, found.source)
     if not plan:
+        clean(place)
         return NOTHING if not _anything_wrong(case) else f"{found.source.name} has no other content for it"
     hindrance = _offline(case, found) or obstacle(case, diagnoses, found.way)
     for outcome in perform(plan, place, _means(case, found, survey, hindrance, tell)):

@@ -16,7 +16,7 @@ from diagnostics.probes.cache import real
 from diagnostics.redact import Secrets
 from diagnostics.repair import content, stale
 from diagnostics.repair.client import HubClient
-from diagnostics.repair.place import Busy, Place, Refused, blob_lock, staged_name, staging, write_small
+from diagnostics.repair.place import Busy, Place, Refused, blob_lock, clear, staged_name, staging, write_small
 
 OTHER_REPAIR_SECONDS = 600.0
 DOWNLOAD_SECONDS = 10.0  # waited for a download of the very file that somebody else has under way
@@ -43,7 +43,7 @@ class Means:
 
 def perform(plan: tuple[Repair, ...], place: Place, means: Means) -> Iterator[Repaired]:
     """Do it, one after the other; yields what came of each as it is done. Nothing is raised for what a repair may meet."""
-    done = 0
+    done, whole = 0, True
     try:
         if lacking := _lacking(plan, place):
             yield from (Repaired(repair=repair, outcome="refused", reason=lacking) for repair in plan)
@@ -52,8 +52,12 @@ def perform(plan: tuple[Repair, ...], place: Place, means: Means) -> Iterator[Re
             for repair in plan:
                 started = time.monotonic()
                 means.tell(f"repairing {repair.path}")
-                yield replace(work.on(repair), seconds=time.monotonic() - started)
+                outcome = replace(work.on(repair), seconds=time.monotonic() - started)
+                whole = whole and outcome.outcome in ("repaired", "not_needed")
                 done += 1
+                yield outcome
+            if whole:  # nothing in there is of use to a later run
+                clear(folder)
     except Busy:
         yield from (Repaired(repair=repair, outcome="refused", reason="another repair is still at work here") for repair in plan[done:])
     except (OSError, Refused) as error:
@@ -103,7 +107,9 @@ class _Work:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._client is not None:
             self._client.close()
-            _clear(self._client.cache)
+            clear(self._client.cache)
+            with contextlib.suppress(OSError):
+                os.rmdir(self._client.cache)
 
     def on(self, repair: Repair) -> Repaired:
         """One repair, whatever comes of it."""
@@ -216,14 +222,20 @@ class _Work:
         if not good or not isinstance(repair.size, int):
             return _Made(problem="nothing of it is of use")
         wanted = self._wanted(repair, staged)
-        outcome = transfer.fill(wanted, Path(self.folder), [(good, repair.size)], access=self._access(), source=Path(source))
+        progress = _Shown(repair.path, self.means.tell)
+        outcome = transfer.fill(wanted, Path(self.folder), [(good, repair.size)], access=self._access(), progress=progress, source=Path(source))
         return self._checked(repair, staged, outcome)
 
     def _fetched(self, repair: Repair, staged: str) -> _Made:
+        problem = ""
         if self.place.kind == "cache" and self.means.target.kind == "hub" and (client := self._hub_client()):
-            return self._by_client(repair, staged, client)
-        outcome = transfer.fetch([self._wanted(repair, staged)], Path(self.folder), access=self._access())[0]
-        return self._checked(repair, staged, outcome)
+            made = self._by_client(repair, staged, client)
+            if not made.problem or made.fetched:  # what it brought was wrong: another client is served the same
+                return made
+            problem = f"{made.problem}; "
+        outcome = transfer.fetch([self._wanted(repair, staged)], Path(self.folder), access=self._access(), progress=_Shown(repair.path, self.means.tell))[0]
+        made = self._checked(repair, staged, outcome)
+        return replace(made, problem=f"{problem}{made.problem}") if made.problem else made
 
     def _checked(self, repair: Repair, staged: str, outcome: transfer.Outcome) -> _Made:
         if outcome.outcome == "failed":
@@ -318,21 +330,26 @@ class _Work:
         return Repaired(repair=repair, outcome="repaired", reason=f"it is {self.means.commit[:12]}")
 
 
+class _Shown:
+    """How far one file is, for a terminal."""
+
+    def __init__(self, path: str, tell: Tell) -> None:
+        self.path, self.tell, self.here = path, tell, 0
+
+    def expect(self, name: str, size: int | Unseen, here: int) -> None:
+        self.here = here
+
+    def advance(self, name: str, count: int) -> None:
+        self.here += count
+        self.tell(f"repairing {self.path}: {self.here / 1e6:.0f} MB")
+
+    def finish(self, outcome: transfer.Outcome) -> None:
+        self.tell(f"repairing {self.path}: verifying")
+
+
 def _unlink(path: str) -> None:
     with contextlib.suppress(OSError):
         os.unlink(path)
-
-
-def _clear(folder: str) -> None:
-    """The client's own cache, which nobody else ever used. Links are removed, not followed."""
-    for below, folders, names in os.walk(folder, topdown=False):
-        for name in names:
-            _unlink(os.path.join(below, name))
-        for name in folders:
-            with contextlib.suppress(OSError):
-                os.rmdir(os.path.join(below, name))
-    with contextlib.suppress(OSError):
-        os.rmdir(folder)
 
 
 __all__ = ["Means", "perform"]

@@ -24,8 +24,10 @@ from diagnostics.case import (
     Stale,
     Target,
 )
+from diagnostics.causes import BY_ID
+from diagnostics.causes.files_words import REPAIRABLE
 from diagnostics.diagnosis import judge
-from diagnostics.repair.plan import Source, is_of_another_revision, obstacle, own_source, repairs
+from diagnostics.repair.plan import CORRUPT, CUT, GONE, Source, is_of_another_revision, obstacle, own_source, repairs
 from tests.unit import cases
 
 COMMIT = "c" * 40
@@ -244,3 +246,19 @@ def test_what_is_on_the_way_to_the_bytes_is_an_obstacle() -> None:
     damaged = judge(cached(seen(code="file-empty", bytes=0))).diagnoses
     assert damaged and obstacle(cases.case(), damaged) == ""
     assert repairs(cached(seen(code="file-empty", bytes=0)), damaged)[0].cause == "file-empty"
+
+
+def test_what_is_named_as_a_remedy_is_what_the_plan_does() -> None:
+    """Every defect that a repair answers has a cause that names the repair."""
+    assert CUT | CORRUPT | GONE <= REPAIRABLE
+    assert set(BY_ID) >= REPAIRABLE
+
+
+def test_the_remedy_is_the_repair_where_it_knows_from_where() -> None:
+    """The hub's cache, a snapshot of it; not a folder, of which nobody knows, nor a demo, which is gone afterwards."""
+    broken = seen(code="file-empty", bytes=0)
+    demo = Target(spec="demo:file-empty", kind="hub", name="org/name")
+    offers = {name: [remedy.run for root in judge(case).diagnoses for remedy in root.remedies if "--diagnose-repair" in remedy.run] for name, case in {
+        "cache": cached(broken), "folder": in_folder(dataclasses.replace(broken, blob="")), "demo": cached(broken, target=demo)
+    }.items()}  # fmt: skip
+    assert offers == {"cache": ["pytest diagnostics --diagnose org/name --diagnose-repair"], "folder": [], "demo": []}
