@@ -16,6 +16,8 @@ OWN = frozenset({"load-killed", "load-crashed", "load-failed"})
 # What a load meets of a model that is here: an error there may be behind whatever the load said.
 MET = ("settings", "disk", "files", "versions", "memory", "model")
 ON_THE_WAY = ("names", "connections", "proxies", "tls", "http", "transfer")
+OF_FILES = ("files", "model")  # one text for both: a damaged header reads as a tensor that does not fit
+ALIKE = {"torch-weights-only": ("pickle-unsafe",)}  # torch refuses the one as it refuses the other
 # What a load that went well refutes: that it cannot be. Not what it does not look at: digests, zeros, what a pickle would run, ids beyond the embedding, accelerators,
 # the working folder (which is not on its path), worker processes.
 REFUTED = frozenset({
@@ -65,9 +67,14 @@ def _behind(trial: Trial, others: tuple[Diagnosis, ...]) -> Diagnosis | None:
     sections = (*MET, *ON_THE_WAY) if trial.network == "on" else MET
     best = _best(trial)
     errors = [diagnosis for diagnosis in others if diagnosis.severity == "error" and SECTION_OF.get(diagnosis.cause) in sections]
-    if best is not None:  # its words are about something else: only what is of the same kind can be it
-        errors = [diagnosis for diagnosis in errors if SECTION_OF.get(diagnosis.cause) == SECTION_OF.get(best.cause)]
+    if best is not None:  # its words are about one thing: only what is of that kind can be it, by the bytes rather than by the message
+        errors = [diagnosis for diagnosis in errors if SECTION_OF.get(diagnosis.cause) in _kind(best) or diagnosis.cause in ALIKE.get(best.cause, ())]
     return errors[0] if errors else None
+
+
+def _kind(best: Explanation) -> tuple[str, ...]:
+    section = SECTION_OF.get(best.cause, "")
+    return OF_FILES if section in OF_FILES else (section,)
 
 
 def _names(trial: Trial, diagnosis: Diagnosis) -> bool:

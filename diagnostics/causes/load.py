@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from diagnostics.case import Case, Cause, Fault, Finding, Owner, Remedy, Trial
 from diagnostics.causes.claims import again
 from diagnostics.causes.files_words import found, of_step
 from diagnostics.causes.shells import number
 
+_STANDARD = re.compile(r"[/\\](?:lib|Lib)[/\\](?:python\d[\d.]*[/\\])?(?!(?:site|dist)-packages)[\w.]+\.py:\d+\)$")  # a frame of Python's own library
 KILLERS = {
     "limit": "the kernel ended it as it asked for more than {limit}, {allowed}",
     "above": "the kernel ended it at the memory limit of a control group above it",
@@ -33,7 +36,7 @@ def _whose(trial: Trial) -> str:
 
 
 def _facts(trial: Trial) -> dict[str, str]:
-    where = trial.frames[0] if trial.frames else ""
+    where = next((frame for frame in trial.frames if not _STANDARD.search(frame)), trial.frames[0] if trial.frames else "")
     facts = {
         "what": trial.what,
         "step": trial.step or "its start",

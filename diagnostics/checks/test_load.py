@@ -6,13 +6,14 @@ import re
 import signal
 from typing import TYPE_CHECKING
 
-from diagnostics.case import Evidence, Subject, Trial
+from diagnostics.case import Evidence, Files, Subject, Trial
 from diagnostics.checks.wording import duration, fact, size
 
 if TYPE_CHECKING:
     from diagnostics.diagnosis import Expect
 
 MOST_LINES = 6
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 # Tensors that models do without, or make themselves: poolers nobody uses, buffers of older versions.
 NOT_MISSED = re.compile(r"(^|\.)pooler\.|\.(position_ids|masked_bias|inv_freq|num_batches_tracked)$")
 
@@ -23,7 +24,7 @@ def test_the_model_loads(trial: Trial, expect: Expect) -> None:
     expect.that(trial.outcome == "loaded", trial.outcome, subject, *_ended(trial, subject), step="load")
 
 
-def test_what_was_loaded_is_whole(trial: Trial, expect: Expect) -> None:
+def test_what_was_loaded_is_whole(trial: Trial, here: tuple[Files, ...], expect: Expect) -> None:
     """Did every weight of the loaded model come from its files, and is it a number?"""
     if trial.outcome != "loaded":
         expect.skip("nothing was loaded")
@@ -37,13 +38,19 @@ def test_what_was_loaded_is_whole(trial: Trial, expect: Expect) -> None:
         more = max(len(missing), trial.missing_count - (len(trial.missing) - len(missing)))
         seen = fact(subject, missing[0], "not in any file", f"{more} that the loaded model needs: {', '.join(missing[:4])}{' …' if more > 4 else ''}")
         unused = [fact(subject, "left over in the files", f"{trial.unused_count}: {', '.join(trial.unused[:4])}")] if trial.unused else []
-        because = fact(subject, "because", "the loader itself said so in the trial load")
-        expect.that(False, "tensors-missing", subject, seen, because, *unused, step="model")
+        because = fact(subject, "because", "The loader itself said so in the trial load")
+        expect.that(False, "tensors-missing", _weights(here) or subject, seen, because, *unused, step="model")
     for code, names, what in (("nan", trial.not_a_number, "not a number (NaN)"), ("meta", trial.without_numbers, "without numbers (on the meta device)")):
         if names:
             seen = fact(subject, what, ", ".join(names[:4]) + (" …" if len(names) > 4 else ""), "none")
             expect.that(False, code, subject, seen, severity="warning", step="load")
     expect.that(True, "whole", subject, step="load")
+
+
+def _weights(here: tuple[Files, ...]) -> Subject | None:
+    """The file of the weights, the first of several."""
+    places = (seen.location for files in here for seen in files.files if seen.path.endswith(WEIGHTS) and seen.location)
+    return next((Subject(kind="file", name=place) for place in places), None)
 
 
 def _subject(trial: Trial) -> Subject:

@@ -15,7 +15,7 @@ from diagnostics.trial.process import Bounds, Ending
 CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGABRT, signal.SIGFPE} if hasattr(signal, "SIGBUS") else set[signal.Signals]())
 # What faulthandler and shells write of a process that crashed (Python Modules/faulthandler.c; strsignal(3)), and the exit status by which a shell passes it on.
 WORDS = {"Segmentation fault": 11, "Bus error": 7, "Illegal instruction": 4, "Aborted": 6, "Floating point exception": 8, "Floating-point exception": 8}
-MOST_LINES, MOST_TRACEBACK, MOST_FRAMES = 20, 30, 8
+MOST_LINES, MOST_TRACEBACK, MOST_FRAMES, MOST_LINE = 20, 30, 8, 400
 _FRAME = re.compile(r'^\s+File "([^"]+)", line (\d+) in (\S+)$')
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 Killer = Literal["", "limit", "above", "host", "watch", "dry"]
@@ -48,7 +48,7 @@ def trial_of(plan: Plan, ending: Ending, bounds: Bounds, source: str, secrets: r
         peak_bytes=ending.group_peak_bytes if killer == "limit" else ending.peak_bytes,  # as whoever ended it counts
         seconds=round(ending.seconds, 3),
         limit_seconds=bounds.seconds,
-        output=_lines(ending.output, MOST_LINES, secrets),
+        output=_lines(ending.output.partition("Fatal Python error: ")[0] if outcome in ("hung", "crashed") else ending.output, MOST_LINES, secrets),
         output_bytes=ending.output_bytes,
         left_running=ending.left,
         clues=_clues(outcome, number, traceback, ending.output, spec),
@@ -142,7 +142,13 @@ def _message(raised: dict[str, Any], ending: Ending, secrets: redact.Secrets) ->
 def _lines(text: str, most: int, secrets: redact.Secrets) -> tuple[str, ...]:
     """The last lines, without colours and progress that was overwritten, cleaned."""
     lines = [line.rstrip().rpartition("\r")[2] for line in _ESCAPES.sub("", text[-(64 << 10) :]).split("\n")]
-    return tuple(secrets.clean(line, 400) for line in [line for line in lines if line.strip()][-most:])
+    return tuple(_end_of(line, secrets) for line in [line for line in lines if line.strip()][-most:])
+
+
+def _end_of(line: str, secrets: redact.Secrets) -> str:
+    """Of a long line the end; cleaned while there is more of it, or half a credential would not be known for one."""
+    cleaned = secrets.clean(line[-MOST_LINE * 10 :], MOST_LINE * 10)
+    return cleaned if len(cleaned) <= MOST_LINE else "…" + cleaned[-MOST_LINE:]
 
 
 def _frames(text: str) -> tuple[str, ...]:
