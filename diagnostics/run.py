@@ -68,7 +68,10 @@ class Run:
                 if any(item.outcome in ("repaired", "not_needed") for item in self._done):
                     self._look_once(wanted, progress)
             if self.options.load and "trial" in wanted and not self._bug:
-                self._try(progress)
+                call = self._called(lambda: self._try(progress))
+                if call.excinfo is not None:
+                    assert self._survey is not None
+                    self._bug = _clean_lines(self._survey, str(call.excinfo.getrepr(style="native")))
                 self._judge()
 
     def _wanted(self, checks: list[Check]) -> frozenset[str]:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 # What would change how pytest behaves (https://docs.pytest.org/en/stable/reference/reference.html#environment-variables).
 _OF_PYTEST = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DEBUG", "PYTEST_THEME", "PYTEST_THEME_MODE")
 
+_TAKEN: dict[str, str | None] = {}  # by ``shield``: what it was before
+
 
 def continuous_integration(variables: Mapping[str, str] = os.environ) -> tuple[bool, str]:
     """Whether this is GitHub Actions, and the file of its step summary ("" for none)."""
@@ -20,12 +22,15 @@ def termination_log(variables: Mapping[str, str] = os.environ, path: str = "/dev
 
 
 def variables() -> dict[str, str]:
-    """The environment of this process, for child processes that stand for the loading one."""
-    return dict(os.environ)
+    """The environment of this process, for child processes that stand for the loading one: as the user has it, without what pytest and we made of it."""
+    own = {name: value for name, value in os.environ.items() if name not in ("PYTEST_VERSION", "PYTEST_CURRENT_TEST", *_TAKEN)}
+    return own | {name: value for name, value in _TAKEN.items() if value is not None}
 
 
 def shield() -> None:
     """Take away what pytest would read from the environment, and third-party plugins with it."""
+    for name in (*_OF_PYTEST, "PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
+        _TAKEN.setdefault(name, os.environ.get(name))
     for name in _OF_PYTEST:
         os.environ.pop(name, None)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
