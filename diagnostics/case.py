@@ -205,6 +205,8 @@ class Interpreter:
     prefix: str = ""
     openssl: str = ""
     strict_x509: bool = False  # Python >= 3.13 sets VERIFY_X509_STRICT in create_default_context
+    cafile: str = ""  # where its OpenSSL looks for roots by itself, whether or not anything is there
+    capath: str = ""
 
 
 @record

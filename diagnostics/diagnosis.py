@@ -33,7 +33,7 @@ from diagnostics.case import (
     Unseen,
     Verdict,
 )
-from diagnostics.causes import ORDER, SECTION_OF, SECTIONS
+from diagnostics.causes import ORDER, SECTION_OF, SECTIONS, alternatives
 from diagnostics.causes.shells import for_shell
 from diagnostics.confirmation import confirm
 from diagnostics.tried import led
@@ -208,8 +208,10 @@ def _diagnosis(cause: Cause, finding: Finding, explains: list[str], case: Case, 
         why=cause.why.format_map(_Facts(finding.facts)),
         subjects=finding.subjects,
         evidence=tuple(evidence),
-        remedies=tuple(for_shell(remedy, case.environment.shell, is_root(case)) for remedy in cause.remedies(finding, case)),
-        ruled_out=finding.ruled_out,
+        remedies=tuple(
+            for_shell(remedy, case.environment.shell, is_root(case)) for remedy in (*alternatives.remedies(claims, case), *cause.remedies(finding, case))
+        ),
+        ruled_out=tuple(dict.fromkeys((*finding.ruled_out, *alternatives.ruled_out(claims, case)))),
         explains=tuple(explains),
         checks=tuple(dict.fromkeys(fault.check for fault in claims)),
         claims=tuple(claims),

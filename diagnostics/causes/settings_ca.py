@@ -57,6 +57,8 @@ def missing_ca_remedies(finding: Finding, case: Case) -> list[Remedy]:
     good = next((item for item in case.environment.ca if item.exists and item.form in ("pem", "hashed") and item.variable != name), None)
     wants_folder = name.endswith(("DIR", "CAPATH"))
     found = [_own_store(name, case)]
+    if variable and not variable.path:  # set and empty
+        return found
     if variable and variable.exists_expanded:
         whole = Remedy(do="Write the whole path: the file is there, and no client expands ~ in a variable.", run=set_variable(name, path), check=again(case))
         return [whole, *found]

@@ -67,7 +67,10 @@ def test_redirects_end(journeys: tuple[Journey, ...], expect: Expect) -> None:
             last = leg is journey.legs[-1]
             chain = " → ".join(f"{step.method} {step.url}" for step in journey.legs)
             seen = [fact(subject, "redirects", chain), fact(subject, "the last one points to", response.location or "nowhere")]
-            expect.that(not (last and 300 <= response.status < 400), "redirect", subject, *seen)
+            elsewhere = (
+                leg.method == "HEAD" and any(header.name == "x-xet-hash" for header in response.headers) and any(item.name == "xet" for item in journeys)
+            )
+            expect.that(elsewhere or not (last and 300 <= response.status < 400), "redirect", subject, *seen)
 
 
 def test_content_is_what_was_asked_for(journeys: tuple[Journey, ...], expect: Expect) -> None:

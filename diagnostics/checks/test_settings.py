@@ -88,27 +88,32 @@ def test_ca_variables_name_certificates(environment: Environment, target: Target
     if not environment.ca:
         expect.skip("none is set")
     untrusted = any(leg.handshake and leg.handshake.outcome in ("untrusted", "store_unusable") for leg in legs)
+    secure = not legs or any("https" in (leg.scheme, leg.route.scheme) for leg in legs)
     for variable in environment.ca:
         if variable.variable not in FOREIGN_CA:
-            code, matters = _ca_verdict(variable, environment, target, untrusted)
+            code, matters = _ca_verdict(variable, environment, target, untrusted, secure)
             subject = _variable_subject(variable.variable)
-            seen = [fact(subject, "path", variable.path), fact(subject, "what is there", described(variable), "certificates in PEM form")]
+            seen = [fact(subject, "path", variable.path or "(empty)"), fact(subject, "what is there", described(variable), "certificates in PEM form")]
             expect.that(not code, code, subject, *seen, severity="error" if matters else "warning", step="setting")
 
 
-def _ca_verdict(variable: CaVariable, environment: Environment, target: Target, untrusted: bool) -> tuple[str, bool]:
-    """What is wrong with a variable ("" for nothing), and whether it keeps a client of this download from trusting anybody."""
+def _ca_verdict(variable: CaVariable, environment: Environment, target: Target, untrusted: bool, secure: bool) -> tuple[str, bool]:
+    """What is wrong with a variable ("" for nothing), and whether it keeps a client of this download from trusting anybody.
+
+    ``secure``: TLS takes part. Without it only a client that opens its store whatever the address minds.
+    """
     for use in clients_of(target):
         row = facts(use.family)
-        for rule, decisive in stores.effective_ca(row, environment):
-            code = stores.ca_problem(rule, decisive) if decisive is variable else ""
-            if code:
-                return code, rule.bad != "ignored" or row.replaces_store or untrusted
+        for rule, decisive, code in stores.useless(row, environment):
+            if decisive is variable:
+                return code, untrusted or rule.bad == "error-always" or (secure and (rule.bad == "error-https" or row.replaces_store))
     return _broken_for_everybody(variable), False
 
 
 def _broken_for_everybody(variable: CaVariable) -> str:
-    """What is wrong whoever reads it."""
+    """What is wrong whoever reads it. What is set and empty is nothing to most."""
+    if not variable.path:
+        return ""
     if variable.form == "missing":
         return "ca-bundle-missing"
     if variable.is_directory and variable.form == "unhashed":

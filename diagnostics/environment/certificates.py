@@ -24,6 +24,7 @@ VARIABLES = (
     "NODE_EXTRA_CA_CERTS",
     "AWS_CA_BUNDLE",
 )
+OF_OPENSSL = frozenset({"SSL_CERT_FILE", "SSL_CERT_DIR"})  # X509_get_default_cert_file_env(3): taken as they are, empty or not
 FOLDERS = frozenset({"SSL_CERT_DIR", "GIT_SSL_CAPATH"})
 HASHED = re.compile(r"[0-9a-f]{8}\.\d+")  # X509_NAME_hash, openssl-rehash(1)
 MOST_BYTES = 8 * 1024 * 1024
@@ -31,8 +32,8 @@ _BLOCK = re.compile(rb"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----")
 
 
 def read_ca(variables: Mapping[str, str]) -> tuple[CaVariable, ...]:
-    """Each CA variable that is set and not empty (empty is unset to every client)."""
-    return tuple(look(name, variables[name]) for name in VARIABLES if variables.get(name))
+    """Each CA variable that is set; an empty one only where some client takes that for a store without a root (OpenSSL's own variables)."""
+    return tuple(look(name, variables[name]) for name in VARIABLES if variables.get(name) or (name in OF_OPENSSL and name in variables))
 
 
 def look(variable: str, value: str) -> CaVariable:

@@ -83,6 +83,8 @@ def records(described: Any) -> tuple[Interpreter, tuple[Distribution, ...]]:
         prefix=redact.path(str(described["prefix"])),
         openssl=redact.plain(str(described["openssl"]), 80),
         strict_x509=bool(described["strict_x509"]),
+        cafile=redact.path(str(described.get("cafile", ""))),
+        capath=redact.path(str(described.get("capath", ""))),
     )
     found = tuple(
         Distribution(name=redact.plain(str(name), 100), version=redact.plain(str(version), 60), location=redact.path(str(place)))

@@ -51,9 +51,10 @@ def describe() -> "dict[str, object]":
     try:
         import ssl
 
-        openssl = ssl.OPENSSL_VERSION
+        openssl, paths = ssl.OPENSSL_VERSION, ssl.get_default_verify_paths()
+        cafile, capath = paths.openssl_cafile, paths.openssl_capath
     except ImportError:
-        openssl = ""
+        openssl = cafile = capath = ""
     return {
         "executable": sys.executable or "",
         "version": "{}.{}.{}".format(*sys.version_info[:3]) + ("" if sys.version_info[3] == "final" else sys.version_info[3]),
@@ -61,6 +62,8 @@ def describe() -> "dict[str, object]":
         "bits": struct.calcsize("P") * 8,
         "prefix": sys.prefix,
         "openssl": openssl,
+        "cafile": cafile,
+        "capath": capath,
         "strict_x509": sys.version_info[:2] >= (3, 13),
         "distributions": distributions(sys.path),
     }

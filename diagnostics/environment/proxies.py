@@ -31,12 +31,12 @@ def read_no_proxy(variables: Mapping[str, str]) -> tuple[Variable, ...]:
 def setting(name: str, value: str) -> ProxySetting:
     """One proxy variable's value, taken apart as loosely as the most lenient client does; ``problem`` is what any client may stumble over.
 
-    Codes of the problem: white-space, quotes, control-character, password-unescaped, host-missing, host-invalid, port-invalid, port-range.
+    Codes of the problem: white-space, quotes, control-character, password-unescaped, host-missing, host-invalid, port-invalid, port-range, scheme-empty.
     """
     bare = value.strip(string.whitespace + "\"'")
     match = SCHEME.match(bare)
     scheme = match[1].lower() if match else ""
-    rest = bare[match.end() :] if match else bare
+    rest = (bare[match.end() :] if match else bare).removeprefix("" if match else "//")
     userinfo, at, after = rest.rpartition("@")
     host, port, remainder = _authority(after)
     return ProxySetting(
@@ -53,7 +53,7 @@ def setting(name: str, value: str) -> ProxySetting:
 def shown(value: str) -> str:
     """A proxy URL to show: scheme, host and port. Everything before the last ``@`` may be a password, whatever stands in it; so may all that follows the port."""
     lead = value[: len(value) - len(value.lstrip(" \t\"'"))]
-    match = SCHEME.match(value[len(lead) :])
+    match = SCHEME.match(value[len(lead) :]) or re.match("//", value[len(lead) :])
     prefix = match[0] if match else ""
     _, at, after = value[len(lead) + len(prefix) :].rpartition("@")
     authority = re.split(r"[/?#]", after, maxsplit=1)[0]
@@ -109,4 +109,4 @@ def _problem(value: str, userinfo: str, host: str, port: int | str | None, remai
             code="port-range" if port.isascii() and port.isdigit() else "port-invalid",
             detail="what stands for the port is no number from 0 to 65535" + ("" if port.isdigit() else "; is it a password, with its @ missing?"),
         )
-    return ABSENT
+    return Problem(code="scheme-empty", detail="no http: stands in front of its //") if value.startswith("//") else ABSENT

@@ -29,6 +29,9 @@ class NoProxyRules:
     networks: Literal["", "ipv4", "both"] = ""  # address/bits is understood
     trailing_dot: bool = False  # "host." is "host"
     exact_addresses: bool = False  # an address matches only itself, no suffix of it
+    address_suffixes: bool = False  # … but what is no whole address ("0.0.1") is compared as the end of one
+    brackets: bool = True  # "[::1]" as an entry is that address
+    cut_path: bool = False  # what stands behind a "/" is not looked at
     bracketed: bool = False  # compares "[::1]", so that only an entry in brackets covers an IPv6 address
     kills: bool = False  # an entry it cannot parse ends the client
 
@@ -41,6 +44,7 @@ class CaRule:
     takes: Literal["file", "directory", "either"]
     bad: Literal["error-always", "error-https", "ignored"]  # what a path that cannot be loaded does
     unhashed: bool = False  # files of a folder need no OpenSSL hash names
+    empty: Literal["unset", "set"] = "unset"  # set and empty: as if unset, or a store without a root
 
 
 @record
@@ -57,20 +61,31 @@ class ClientFacts:
     cgi: Literal["", "http", "all"] = ""  # what is dropped where REQUEST_METHOD is set (CVE-2016-1000110): HTTP_PROXY, or every proxy variable
     schemes: tuple[str, ...]  # of the proxy's URL
     socks: str  # "builtin", "none", or the distribution that it needs
-    https_proxy: Literal["tls", "plain", "direct"]  # an https:// proxy: TLS to it; taken for http://; ignored
+    https_proxy: Literal["tls", "plain", "plain-for-https", "direct"]  # an https:// proxy: TLS to it; taken for http:// (for https URLs only); ignored
+    any_scheme: bool = False  # what else stands in front of a proxy is taken for http://
     schemeless: bool = True
     default_port: int = 80
+    default_port_of_url: bool = False  # a proxy without a port is looked for at the port of the URL's scheme
     tolerates: tuple[str, ...] = ()  # codes of ProxySetting.problem that do it no harm
-    eager: bool = False  # every proxy variable is parsed at the start, whatever the URL
+    ignores: tuple[str, ...] = ()  # codes for which it goes direct, without a word; "scheme" is one that it does not know
+    eager: Literal["", "all", "parse"] = ""  # every proxy variable is made ready (or parsed only) at the start, whatever the URL
     no_proxy: NoProxyRules
     default_store: Literal["certifi", "os"]
     ca: tuple[CaRule, ...] = ()  # in order
     replaces_store: bool = True  # the first variable that is set is the only store; False: file and folder replace their like
+    first_variable: bool = False  # … of the first that is set
+    variables_add: bool = False  # all variables that are set make up the store
+    tls: Literal["python", "rustls", "openssl", "gnutls", "go"] = "python"  # "python": the OpenSSL of its interpreter
+    common_name: bool = True  # a certificate without alternative names counts for the name in its subject
     strict: Literal["always", "with-variable", "never"]  # create_default_context: VERIFY_X509_STRICT from Python 3.13
     netrc: Literal["", "wins", "error"] = ""  # what an entry does to a token
     head_first: bool = False
     connect_seconds: float = 0
     read_seconds: float = 0
+    retries: int = 0  # further tries where no connection comes about
+    redirects: int = 0  # that are followed
+    keeps_token: bool = False  # across a redirect to another host
+    verifies: tuple[str, ...] = ("length", "encoding")  # of what came: against Content-Length, and that it unpacks; nobody has a digest to compare with
     source: str = ""
 
 
@@ -82,6 +97,8 @@ class TrustSource:
     cafile: str = ""
     capath: str = ""
     strict: bool = False
+    unhashed: bool = False  # every file of the folder counts, whatever its name
+    common_name: bool = True
     problem: Problem | Unseen = ABSENT
 
 
@@ -103,7 +120,7 @@ def facts(family: str) -> ClientFacts:
     row = {**_table()[row.pop("like")], **row} if "like" in row else row
     row["no_proxy"] = NoProxyRules(**row["no_proxy"])
     row["ca"] = tuple(CaRule(**rule) for rule in row["ca"])
-    row |= {name: tuple(row[name]) for name in ("schemes", "tolerates") if name in row}
+    row |= {name: tuple(row[name]) for name in ("schemes", "tolerates", "ignores", "verifies") if name in row}
     return ClientFacts(family=family, **row)
 
 

@@ -47,34 +47,54 @@ def route(facts: ClientFacts, environment: Environment, scheme: str, host: str, 
     if setting is None:
         return Route(kind="direct")
     if entry := matching_entry(facts, environment, scheme, host, port):
-        return _through(facts, setting, "direct", bypassed_by=entry)
+        return _through(facts, setting, "direct", scheme, bypassed_by=entry)
+    if ignored(facts, setting):
+        return Route(kind="direct", problem=Problem(code="proxy-form-ignored", detail=f"{facts.title} takes no notice of a proxy that is written so"))
     problem = problem_of(facts, environment, setting)
     if problem:
-        return _through(facts, setting, "unusable", problem=problem)
+        return _through(facts, setting, "unusable", scheme, problem=problem)
     if setting.scheme == "https" and facts.https_proxy == "direct":
         return Route(kind="direct", problem=Problem(code="proxy-scheme-ignored", detail=f"{facts.title} ignores a proxy given as https://"))
-    return _through(facts, setting, "proxy")
+    return _through(facts, setting, "proxy", scheme)
 
 
-def _through(facts: ClientFacts, setting: ProxySetting, kind: str, bypassed_by: str = "", problem: Problem | Unseen = ABSENT) -> Route:
-    scheme = "http" if setting.scheme == "https" and facts.https_proxy == "plain" else setting.scheme or "http"
+def ignored(facts: ClientFacts, setting: ProxySetting) -> bool:
+    """Whether this client goes on without a proxy because of how it is written."""
+    if isinstance(setting.problem, Problem):
+        return setting.problem.code in facts.ignores
+    return "scheme" in facts.ignores and bool(setting.scheme) and setting.scheme not in facts.schemes
+
+
+def _spoken(facts: ClientFacts, setting: ProxySetting, url_scheme: str) -> str:
+    """How the proxy is spoken to, whatever stands in front of its name."""
+    if setting.scheme == "https" and (facts.https_proxy == "plain" or (facts.https_proxy == "plain-for-https" and url_scheme == "https")):
+        return "http"
+    if setting.scheme == "socks":  # curl, git: the oldest of them
+        return "socks4"
+    return "http" if facts.any_scheme and setting.scheme not in facts.schemes and not setting.scheme.startswith("socks") else setting.scheme or "http"
+
+
+def _through(facts: ClientFacts, setting: ProxySetting, kind: str, url_scheme: str, bypassed_by: str = "", problem: Problem | Unseen = ABSENT) -> Route:
+    scheme = _spoken(facts, setting, url_scheme)
     return Route(
         kind=kind,  # type: ignore[arg-type]
         variable=setting.variable,
         proxy=setting.value,
         scheme=scheme,
         host=setting.host,
-        port=setting.port if isinstance(setting.port, int) else default_port(facts, scheme),
+        port=setting.port if isinstance(setting.port, int) else default_port(facts, scheme, url_scheme),
         credentials=setting.credentials,
         bypassed_by=bypassed_by,
         problem=problem,
     )
 
 
-def default_port(facts: ClientFacts, proxy_scheme: str) -> int:
-    """The port of a proxy URL that names none (curl and git: 1080, everybody else that of the scheme)."""
+def default_port(facts: ClientFacts, proxy_scheme: str, url_scheme: str) -> int:
+    """The port of a proxy URL that names none (curl and git: 1080; urllib: that of what is to be fetched; everybody else: that of the proxy's scheme)."""
     if proxy_scheme.startswith("socks"):
         return SOCKS_PORT
+    if facts.default_port_of_url:
+        return DEFAULT_PORTS[url_scheme]
     return 443 if proxy_scheme == "https" else facts.default_port
 
 
@@ -129,13 +149,17 @@ def problem_of(facts: ClientFacts, environment: Environment, setting: ProxySetti
     if isinstance(setting.problem, Problem) and setting.problem.code not in facts.tolerates:
         return Problem(code="proxy-url-invalid", detail=setting.problem.detail)
     if not setting.scheme:
-        return ABSENT if facts.schemeless else Problem(code="proxy-url-invalid", detail=f"{facts.title} needs http:// in front of the proxy's name")
+        return (
+            ABSENT
+            if facts.schemeless or setting.problem
+            else Problem(code="proxy-url-invalid", detail=f"{facts.title} needs http:// in front of the proxy's name")
+        )
     if setting.scheme.startswith("socks"):
         return _socks_problem(facts, environment, setting.scheme)
     if setting.scheme not in facts.schemes:
         return (
             ABSENT
-            if facts.https_proxy != "tls" and setting.scheme == "https"
+            if facts.any_scheme or (facts.https_proxy != "tls" and setting.scheme == "https")
             else Problem(code="proxy-url-invalid", detail=f"{setting.scheme}:// is no kind of proxy that {facts.title} knows")
         )
     return ABSENT
@@ -153,15 +177,16 @@ def _socks_problem(facts: ClientFacts, environment: Environment, scheme: str) ->
 
 
 def _any_broken(facts: ClientFacts, environment: Environment, scheme: str) -> Route | None:
-    """httpx builds a client for every variable at the start: one bad value ends it, whatever the URL."""
-    for key in dict.fromkeys((scheme, "http", "https", "all")):
+    """httpx builds a client for every variable at the start: one bad value ends it, whatever the URL. aiohttp only takes each apart."""
+    for key in dict.fromkeys((scheme, "http", "https", "all") if facts.all_proxy else (scheme, "http", "https")):
         setting = _python_form(environment, key)
-        problem = problem_of(facts, environment, setting) if setting is not None else ABSENT
+        counts = setting is not None and not ignored(facts, setting) and (facts.eager == "all" or bool(setting.problem))
+        problem = problem_of(facts, environment, setting) if setting is not None and counts else ABSENT
         parses = setting is not None and isinstance(setting.problem, Problem) and setting.problem.code in ("port-range", "host-missing")
-        if parses and key not in (scheme, "all"):
+        if facts.eager == "all" and parses and key not in (scheme, "all"):
             continue  # only a connection fails at it
         if setting is not None and problem:
-            return _through(facts, setting, "unusable", problem=problem)
+            return _through(facts, setting, "unusable", scheme, problem=problem)
     return None
 
 
@@ -245,8 +270,9 @@ def _covers(rules: NoProxyRules, entry: str, scheme: str, host: str, port: int) 
         return rules.list_star
     if "://" in entry:
         return rules.urls and _covers_url(entry, scheme, host, port)
-    if "/" in entry:
+    if "/" in entry and not rules.cut_path:
         return _in_network(rules, entry, host)
+    entry = entry.partition("/")[0]
     name, entry_port = _split_port(entry)
     address = _address(host)
     if entry_port:
@@ -266,7 +292,9 @@ def _covers_name(rules: NoProxyRules, entry: str, host: str) -> bool:
     entry = entry.rstrip(".") if rules.trailing_dot else entry
     address = _address(host)
     if rules.exact_addresses and address is not None:
-        return _address(entry.strip("[]")) == address
+        meant = _address(entry.strip("[]") if rules.brackets else entry)
+        if meant is not None or not rules.address_suffixes:
+            return meant == address
     if entry.startswith("*."):
         return rules.star_prefix and host.endswith(entry[1:])
     bare = entry.lstrip(".")

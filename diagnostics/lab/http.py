@@ -161,10 +161,15 @@ def send(sock: socket.socket, request: Request, reply: Reply, clock_seconds: flo
         sock.sendall(reply.raw)
         return False
     reply = _ranged(request, reply) if reply.ranges else reply
-    sock.sendall(_head(reply, clock_seconds))
+    sock.sendall(_head(reply if _keeps(request) else _closing(reply), clock_seconds))
     if request.method == "HEAD" or reply.status in (204, 304):
         return _keeps(request)
     return _send_body(sock, reply) and _keeps(request)
+
+
+def _closing(reply: Reply) -> Reply:
+    """As it is said where the connection ends with the answer (RFC 9112 §9.6): else a client asks on it again."""
+    return reply if any(name.lower() == "connection" for name, _ in reply.headers) else reply.with_headers(("Connection", "close"))
 
 
 def _keeps(request: Request) -> bool:

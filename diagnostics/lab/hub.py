@@ -18,7 +18,7 @@ NAME = "lab/tiny-bert"
 COMMIT = "5f1c0e4a9d7b3c2e8a6f4d1b0c9e8f7a6b5c4d3e"
 TOKEN = "hf_LabTokenLabTokenLabTokenLabToken00"  # a planted credential: no output may ever show it
 _API = re.compile(r"/api/(models|datasets)/(?P<name>[^/]+/[^/]+|[^/]+?)(?:/(?P<what>revision|tree)/(?P<revision>[^/]+))?")
-_FILE = re.compile(r"/(?:datasets/)?(?P<name>[^/]+/[^/]+|[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
+FILE = re.compile(r"/(?:datasets/)?(?P<name>[^/]+/[^/]+|[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ def _answer(request: Request, known: dict[str, Repository], cdn: str, token: str
         return _json([{"id": name} for name in known])
     if match := _API.fullmatch(request.path):
         return _api(match, known, bool(sent), tree)
-    if match := _FILE.fullmatch(request.path):
+    if match := FILE.fullmatch(request.path):
         return _file(match, known, bool(sent), cdn)
     return refusal(404, "", "Sorry, we can't find the page you are looking for.")
 

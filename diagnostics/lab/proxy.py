@@ -69,7 +69,9 @@ def _host_of(request: http.Request) -> str:
 
 def _dial(policy: Policy, host: str, port: int) -> socket.socket:
     place = policy.reaches.get(f"{host}:{port}") or policy.reaches.get(host) or (host, port)
-    return socket.create_connection(place, DIAL_SECONDS)
+    onward = socket.create_connection(place, DIAL_SECONDS)
+    onward.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return onward
 
 
 def _tunnel(sock: socket.socket, request: http.Request, policy: Policy) -> None:

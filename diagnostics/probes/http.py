@@ -117,6 +117,14 @@ def describe(method: str, answer: http.client.HTTPResponse, secrets: Secrets, se
     )
 
 
+def xet_fields(headers: http.client.HTTPMessage) -> tuple[str, str]:
+    """A file's hash in Xet storage and the address of its token, ("", "") where it is not there (huggingface_hub ``utils/_xet.py``)."""
+    digest = headers.get("x-xet-hash", "")
+    linked = re.search(r"<([^<>\s]{1,2000})>[^,]{0,200}\brel=\"?xet-auth\b", ", ".join(headers.get_all("link", []))[:8000])
+    refresh = linked[1] if linked else headers.get("x-xet-refresh-route", "")
+    return (digest.lower(), refresh) if refresh and re.fullmatch(r"[0-9a-fA-F]{64}", digest) else ("", "")
+
+
 def content_length(answer: http.client.HTTPResponse) -> int | Unseen:
     text = (answer.headers.get("content-length") or "").strip()
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else ABSENT

@@ -31,6 +31,7 @@ class Trip:
     published: Published | Unseen = NOT_ASKED
     sample: http_probe.Sample
     head_first: bool = False
+    xet: bool = False  # another client moves what lies in Xet storage: the journey ends where the hub says so
     headers: tuple[tuple[str, str], ...] = ()
 
 
@@ -61,7 +62,7 @@ def _stops(trip: Trip, means: Means, arrivals: list[Arrival]) -> Iterator[Stop]:
     while len(arrivals) < MOST_LEGS:
         last, url = arrivals[-1], arrivals[-1].parts.geturl()
         response = last.leg.response
-        if not isinstance(response, Response) or not isinstance(response.status, int):
+        if not isinstance(response, Response) or not isinstance(response.status, int) or (trip.xet and response.status < 400 and last.xet[0]):
             return
         if response.status in REDIRECTS and last.location:
             following = urljoin(url, last.location)

@@ -88,6 +88,7 @@ class Stop:
     with_token: bool = True  # and what ~/.netrc holds for the host
     pointed_to: bool = False  # by a server: a redirect's target, a certificate's AIA
     through: Route | None = None  # another route than the client's own (a counterfactual)
+    confidential: bool = False  # what comes holds a credential: none of it goes into a record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +99,7 @@ class Arrival:
     parts: SplitResult
     location: str = field(default="", repr=False)
     content: bytes = field(default=b"", repr=False)
+    xet: tuple[str, str] = field(default=("", ""), repr=False)  # X-Xet-Hash, and where the hub gives the token for it
     dial: tls.Dial | None = None
 
 
@@ -126,7 +128,7 @@ def go(stop: Stop, means: Means, publish: Publish = lambda leg: None) -> Arrival
         walk.climb()
     finally:
         walk.leave()
-    return Arrival(leg=walk.leg, parts=parts, location=walk.location, content=walk.content, dial=walk.dial if walk.connected else None)
+    return Arrival(leg=walk.leg, parts=parts, location=walk.location, content=walk.content, xet=walk.xet, dial=walk.dial if walk.connected else None)
 
 
 def port_of(parts: SplitResult) -> int:
@@ -156,6 +158,7 @@ class _Walk:
     channel: tls.Channel | None = None
     location: str = ""
     content: bytes = b""
+    xet: tuple[str, str] = ("", "")
     awaited: str = ""
 
     def climb(self) -> None:
@@ -254,6 +257,7 @@ class _Walk:
             self._note(response=self._with_alert(response))
             return False
         self.location = answer.headers.get("location", "")
+        self.xet = http_probe.xet_fields(answer.headers)
         self._note(response=response)
         if self.stop.sample and not (response.status in REDIRECTS and self.location):
             self._waiting("body", f"the content from {self.leg.host}")
@@ -288,7 +292,8 @@ class _Walk:
         sample = http_probe.Sample(most_bytes=16384, seconds=2.0, keep=True) if failed else self.stop.sample
         left = self.means.deadline.left()
         body, self.content = http_probe.read(answer, self.sock, sample, self.means.deadline, self.means.secrets)
-        noted = dataclasses.replace(response, title=body.title, content=body.content, first_bytes=self.means.secrets.clean(self.content[:8192], 280))
+        shown = "" if self.stop.confidential and not failed else self.means.secrets.clean(self.content[:8192], 280)
+        noted = dataclasses.replace(response, title=body.title, content=body.content, first_bytes=shown)
         if body.outcome == "stalled" and self.means.deadline.over and left < FAIR_SECONDS["body"]:
             self._note(response=noted)  # the body stays waited for
             return

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import ssl
 
 from diagnostics.case import Environment
-from diagnostics.facts.clients import ClientFacts
+from diagnostics.facts.clients import ClientFacts, installed
+from diagnostics.facts.stores import openssl_paths
 from diagnostics.probes.route import trust
 from diagnostics.probes.tls import Store
 
@@ -21,15 +21,15 @@ _OS_FILES = (
 )
 
 
-def operating_system(strict: bool = False) -> Store:
+def operating_system(environment: Environment, strict: bool = False, common_name: bool = True) -> Store:
     """OpenSSL's compiled-in paths, whatever SSL_CERT_FILE says; the distributions' bundles where neither is there (as httpcore2/_ssl.py)."""
-    paths = ssl.get_default_verify_paths()
-    cafile = paths.openssl_cafile if os.path.isfile(paths.openssl_cafile) else ""
-    capath = paths.openssl_capath if os.path.isdir(paths.openssl_capath) and (cafile or _hashed(paths.openssl_capath)) else ""
+    file, folder = openssl_paths(environment)
+    cafile = file if os.path.isfile(file) else ""
+    capath = folder if os.path.isdir(folder) and (cafile or _hashed(folder)) else ""
     if not cafile and not capath:
         cafile = next((path for path in _OS_FILES if os.path.isfile(path)), "")
     bundle = next((path for path in _OS_FILES if os.path.isfile(path)), "") if capath and not cafile else ""
-    return Store(name="operating system", cafile=cafile, capath=capath, bundle=bundle, strict=strict)
+    return Store(name="operating system", cafile=cafile, capath=capath, bundle=bundle, strict=strict, common_name=common_name)
 
 
 def _hashed(folder: str) -> bool:
@@ -40,21 +40,33 @@ def _hashed(folder: str) -> bool:
         return False
 
 
-def certifi_store(strict: bool = False) -> Store:
-    """The bundle that comes with the certifi package, as requests uses it."""
-    import certifi
+def certifi_store(environment: Environment, strict: bool = False, common_name: bool = True) -> Store:
+    """The bundle that comes with the certifi package of the loading interpreter, as requests uses it; this one's where that has none."""
+    found = installed(environment.distributions, "certifi")
+    theirs = os.path.join(os.path.expanduser(found.location), "certifi", "cacert.pem") if found and found.location else ""
+    if not os.path.isfile(theirs):
+        import certifi
 
-    return Store(name="certifi", cafile=certifi.where(), strict=strict)
+        theirs = certifi.where()
+    return Store(name="certifi", cafile=theirs, strict=strict, common_name=common_name)
 
 
 def client_store(facts: ClientFacts, environment: Environment) -> Store:
     """The store and strictness this client would use, by its own rules."""
     source = trust(facts, environment)
     if source.store == "certifi":
-        return certifi_store(source.strict)
+        return certifi_store(environment, source.strict, source.common_name)
     if source.store == "os":
-        return operating_system(source.strict)
-    return Store(name=source.store, cafile=source.cafile, capath=source.capath, strict=source.strict, silently_empty=not source.problem)
+        return operating_system(environment, source.strict, source.common_name)
+    return Store(
+        name=source.store,
+        cafile=source.cafile,
+        capath=source.capath,
+        strict=source.strict,
+        silently_empty=not source.problem,
+        unhashed=source.unhashed,
+        common_name=source.common_name,
+    )
 
 
 def other_stores(facts: ClientFacts, environment: Environment) -> tuple[Store, ...]:
@@ -64,8 +76,9 @@ def other_stores(facts: ClientFacts, environment: Environment) -> tuple[Store, .
             name=variable.variable,
             cafile="" if variable.is_directory else os.path.expanduser(variable.path),
             capath=os.path.expanduser(variable.path) if variable.is_directory else "",
+            common_name=facts.common_name,
         )
         for variable in environment.ca
         if variable.exists and variable.certificates
     ]
-    return (certifi_store(), operating_system(), *named)
+    return (certifi_store(environment, common_name=facts.common_name), operating_system(environment, common_name=facts.common_name), *named)

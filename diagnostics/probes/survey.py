@@ -44,6 +44,7 @@ from diagnostics.probes.leg import Means
 from diagnostics.probes.listing import api_trip, resolve_url, see_listing
 from diagnostics.probes.load_cost import load_cost
 from diagnostics.probes.stores import client_store, other_stores
+from diagnostics.probes.xet import see_xet
 from diagnostics.redact import Secrets
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
@@ -284,7 +285,8 @@ class Survey:
         purpose = f"the largest file ({file.path})" if name == "largest-file" else f"a small file ({file.path})"
         url = resolve_url(self.target, self._endpoint, commit or self.target.revision, file.path)
         sample = dataclasses.replace(FILE_SAMPLE, keep=file.path == CONFIG and (not isinstance(file.bytes, int) or file.bytes <= MOST_CONFIG))
-        return Trip(name=name, purpose=purpose, url=url, path=file.path, published=published, sample=sample, head_first=means.facts.head_first)
+        moved = means.facts.head_first and any(use.family == "hf_xet" for use in self.target.transports)
+        return Trip(name=name, purpose=purpose, url=url, path=file.path, published=published, sample=sample, head_first=means.facts.head_first, xet=moved)
 
     def _api_answered(self) -> bool:
         """Whether the listing failed by an answer, so that a file may still be had."""
@@ -324,12 +326,23 @@ class Survey:
     def _travel(self, trip: Trip, means: Means) -> None:
         try:
             _, arrivals = travel(trip, means, self._publish)
+            if trip.xet and trip.name == "largest-file" and arrivals[-1].xet[0]:
+                self._travel_xet(trip, arrivals[-1].xet, means)
             if trip.sample.keep and trip.path == CONFIG:
                 self._config = packages.config_from(arrivals[-1].leg, arrivals[-1].content)
                 self._configured.set()
         except BaseException as error:  # noqa: BLE001  # as in _start
             if not self._stopped.is_set():
                 self._failures.append(error)
+
+    def _travel_xet(self, trip: Trip, fields: tuple[str, str], means: Means) -> None:
+        """The bytes' own journey, with the settings of the client that moves them."""
+        use = next(use for use in self.target.transports if use.family == "hf_xet")
+        facts = clients.facts(use.family)
+        theirs = dataclasses.replace(
+            means, client=use, facts=facts, store=client_store(facts, self.environment), other_stores=other_stores(facts, self.environment)
+        )
+        see_xet(trip, fields, means, theirs, self._publish)
 
     def _listing_without_network(self, reason: Unseen) -> Listing | Unseen:
         if self.target.kind in ("url", "list") and self.target.urls:

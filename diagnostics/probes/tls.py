@@ -6,6 +6,7 @@ A failed handshake is repeated without verification to read the chain and the se
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
 import time
@@ -21,6 +22,7 @@ from diagnostics.redact import plain
 
 HANDSHAKE_SECONDS = 8.0
 VERDICT_SECONDS = 4.0
+MOST_FILES = 2000  # of a folder of certificates
 _ALERT, _HANDSHAKE = 21, 22  # content types, RFC 8446 §5.1
 _CERTIFICATE_REQUEST = 13
 _NOT_TLS = {
@@ -47,7 +49,9 @@ class Store:
     capath: str = ""
     bundle: str = ""  # a file with the same roots as ``capath``
     strict: bool = False  # VERIFY_X509_STRICT, as create_default_context sets from Python 3.13 on
-    silently_empty: bool = False  # this client goes on with no roots at all where the path is unusable
+    silently_empty: bool = False  # this client goes on without the roots of a path that is unusable
+    unhashed: bool = False  # every file of the folder counts, whatever its name (rustls, Go)
+    common_name: bool = True  # a certificate without alternative names counts for the name in its subject
     anybody: bool = False  # for looking only: no credential goes through it
 
 
@@ -86,13 +90,26 @@ def context_for(store: Store) -> ssl.SSLContext:
     if store.strict:
         context.verify_flags |= ssl.VERIFY_X509_STRICT
         context.verify_flags |= getattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", 0x80000)
-    if store.cafile or store.capath:
-        try:
-            context.load_verify_locations(store.cafile or None, store.capath or None)
-        except OSError:
-            if not store.silently_empty:
-                raise
+    context.hostname_checks_common_name = store.common_name
+    for cafile, capath in ((store.cafile, ""), ("", store.capath)):  # one that cannot be read does not take the other away
+        if cafile or capath:
+            try:
+                context.load_verify_locations(cafile or None, capath or None)
+            except OSError:
+                if not store.silently_empty:
+                    raise
+    if store.unhashed:
+        _load_every_file(context, store.capath)
     return context
+
+
+def _load_every_file(context: ssl.SSLContext, folders: str) -> None:
+    """What a client loads that knows nothing of OpenSSL's hash names."""
+    for folder in filter(None, folders.split(os.pathsep)):
+        with contextlib.suppress(OSError):
+            for name in sorted(os.listdir(folder))[:MOST_FILES]:
+                with contextlib.suppress(OSError):  # no certificate, or none that may be read
+                    context.load_verify_locations(os.path.join(folder, name))
 
 
 def unverified_context(floor: ssl.TLSVersion | None = None) -> ssl.SSLContext:

@@ -41,10 +41,32 @@ def test_the_table_says_when_it_is_old() -> None:
     assert as_of().isoformat() in outdated(as_of() + datetime.timedelta(days=366))
 
 
+@pytest.mark.parametrize(
+    ("family", "lost"),
+    [("urllib", "cafile"), ("aiohttp", "cafile"), ("requests", ""), ("huggingface_hub-1", ""), ("huggingface_hub-2", ""), ("curl", ""), ("hf_xet", "all")],
+)
+def test_a_variable_that_is_set_and_empty(family: str, lost: str) -> None:
+    """OpenSSL looks for a file without a name and keeps its folder; rustls is left without a root; everybody else takes it for unset."""
+    source = trust(facts(family), Environment(ca=(CaVariable(variable="SSL_CERT_FILE", path=""),)))
+    assert (source.store == "SSL_CERT_FILE") == bool(lost)
+    assert (source.cafile, bool(source.capath)) == ("", lost == "cafile")
+
+
+def test_variables_of_hf_xet_add_up() -> None:
+    """A file and a folder are one store, and only where both lead to nothing is there none."""
+    both = Environment(ca=(file("SSL_CERT_FILE"), folder("SSL_CERT_DIR", "unhashed")))
+    source = trust(facts("hf_xet"), both)
+    assert (source.cafile, source.capath, source.unhashed) == (PATH, "/etc/ssl/corp", True)
+    one = Environment(ca=(file("SSL_CERT_FILE"), folder("SSL_CERT_DIR", "empty")))
+    none = Environment(ca=(file("SSL_CERT_FILE", exists=False, form="missing"), folder("SSL_CERT_DIR", "empty")))
+    assert not trust(facts("hf_xet"), one).problem
+    assert trust(facts("hf_xet"), none).problem
+
+
 # 3.1: which variable makes a private root trusted; the store where none is set
 READS = [
-    ("REQUESTS_CA_BUNDLE", {"requests", "huggingface_hub-0", "pip"}),
-    ("CURL_CA_BUNDLE", {"requests", "huggingface_hub-0", "pip", "curl"}),
+    ("REQUESTS_CA_BUNDLE", {"requests", "pooch", "huggingface_hub-0", "pip"}),
+    ("CURL_CA_BUNDLE", {"requests", "pooch", "huggingface_hub-0", "pip", "curl"}),
     ("SSL_CERT_FILE", {"httpx", "huggingface_hub-1", "httpx2", "huggingface_hub-2", "urllib", "aiohttp", "datasets", "hf_xet", "pip", "curl", "git-lfs"}),
     ("SSL_CERT_DIR", {"httpx", "huggingface_hub-1", "httpx2", "huggingface_hub-2", "urllib", "aiohttp", "datasets", "hf_xet", "pip", "curl", "git-lfs"}),
     ("PIP_CERT", {"pip"}),

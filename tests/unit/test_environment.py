@@ -176,8 +176,9 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     assert unprivileged(lambda: look("SSL_CERT_FILE", str(tmp_path / "ca.pem")).readable, tmp_path) is False
 
 
-def test_empty_is_unset(tmp_path: Path) -> None:
-    assert read(tmp_path, {"SSL_CERT_FILE": "", "REQUESTS_CA_BUNDLE": ""}).ca == ()
+def test_empty_is_unset_but_to_openssl(tmp_path: Path) -> None:
+    """requests takes an empty variable for none; OpenSSL takes it for a file that is not there."""
+    assert [(item.variable, item.path) for item in read(tmp_path, {"SSL_CERT_FILE": "", "REQUESTS_CA_BUNDLE": ""}).ca] == [("SSL_CERT_FILE", "")]
 
 
 # --- flags, numbers, endpoint -------------------------------------------------------------------------------------------------

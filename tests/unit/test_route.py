@@ -106,13 +106,14 @@ FORMS = [
     ("socks5://127.0.0.1:1080", dict.fromkeys(["urllib", *AIOHTTP, "wget"], "!")),
     ("socks5h://127.0.0.1:1080", dict.fromkeys(["urllib", *AIOHTTP, "wget"], "!")),
     ("socks4://127.0.0.1:1080", dict.fromkeys([*HTTPX, *HTTPX2, "urllib", *AIOHTTP, "wget", "git-lfs"], "!")),
-    ("socks://127.0.0.1:1080", dict.fromkeys([*REQUESTS, *HTTPX, *HTTPX2, "pip", "urllib", *AIOHTTP, "wget", "hf_xet", "git-lfs"], "!")),
+    ("socks://127.0.0.1:1080", dict.fromkeys([*REQUESTS, *HTTPX, *HTTPX2, "pip", "urllib", *AIOHTTP, "wget", "git-lfs"], "!") | {"hf_xet": "-"}),
     ("http://127.0.0.1:abc", dict.fromkeys(ALL, "!")),
     ("http://127.0.0.1:99999", dict.fromkeys(ALL, "!")),
     ("http://user:p@ss:w/rd#1@127.0.0.1:3129", dict.fromkeys(ALL, "!")),
     ("http://user:p%40ss%3Aw%2Frd%231@127.0.0.1:3129", {}),
-    ("ftp://127.0.0.1:3128", dict.fromkeys(ALL, "!")),
-    ("http://", dict.fromkeys(ALL, "!")),
+    ("ftp://127.0.0.1:3128", dict.fromkeys(set(ALL) - {"urllib", *AIOHTTP}, "!")),
+    ("http://", dict.fromkeys(set(ALL) - set(AIOHTTP), "!") | dict.fromkeys(AIOHTTP, "-")),
+    ("//127.0.0.1:3128", dict.fromkeys([*HTTPX, *HTTPX2, "curl", "git", "wget"], "!")),
     ("http://[::1]:3128", {}),
 ]
 NOT_MEASURED = {"git-lfs", "hf_xet"}
@@ -127,10 +128,10 @@ def test_forms_of_the_value(family: str, value: str, seen: str) -> None:
 
 @pytest.mark.parametrize(
     ("family", "scheme", "port"),
-    [("requests", "http", 80), ("curl", "http", 1080), ("git", "http", 1080), ("urllib", "http", 80), ("httpx2", "http", 80), ("wget", "http", 80)],
+    [("requests", "http", 80), ("curl", "http", 1080), ("git", "http", 1080), ("urllib", "http", 443), ("httpx2", "http", 80), ("wget", "http", 80)],
 )
 def test_default_port(family: str, scheme: str, port: int) -> None:
-    """A proxy without a port: 1080 for curl and git, 80 for the others."""
+    """A proxy without a port: 1080 for curl and git, that of what is fetched for urllib, 80 for the others."""
     assert route(facts(family), environment({"https_proxy": f"{scheme}://proxy.test"}), "https", "hub.test", 443).port == port
 
 
