@@ -420,6 +420,7 @@ class Body:
     title: str = ""
     first_byte_seconds: float | Unseen = ABSENT
     stalled_seconds: float = 0.0
+    longest_pause_seconds: float = 0.0  # between two pieces of what came
     bytes_per_second: float | Unseen = ABSENT
     ranges: Literal["honoured", "ignored", "refused", "untested"] = "untested"
     sha256: str | Unseen = NOT_ASKED  # of the whole content, when it was read whole
@@ -484,6 +485,23 @@ class Journey:
     path: str = ""  # the file's path in the target, if it is one
     published: Published | Unseen = ABSENT
     method_fallback: Counterfactual | Unseen = NOT_ASKED  # GET where HEAD failed
+
+
+@record
+class Pace:
+    """How fast the bytes of the largest file come, on one connection and, where the download is long, on several at once."""
+
+    journey: str  # Journey.name
+    host: str
+    single_bytes_per_second: float
+    first_byte_seconds: float | Unseen = ABSENT
+    longest_pause_seconds: float = 0.0
+    needed_bytes: int | Unseen = ABSENT  # still to come
+    limits: tuple[Header, ...] = ()  # rate-limit fields of the answers
+    connections: int = 1
+    together_bytes_per_second: float | Unseen = NOT_ASKED
+    refused: str = ""  # what a further connection got instead: a status, "reset"
+    seconds: float = 0.0  # that the several took
 
 
 # --- records of the other subjects ------------------------------------------------------------------------------------------
@@ -987,6 +1005,7 @@ class Case:
     timings: tuple[Timing, ...] = ()
     clues: Clues | Unseen = NOT_ASKED
     trial: Trial | Unseen = NO_TRIAL
+    pace: Pace | Unseen = NOT_ASKED
     saved_authority: SavedAuthority | Unseen = NOT_ASKED  # --diagnose-save-ca
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from diagnostics.case import Body, CacheState, Case, Cause, Disk, Fault, Finding, Leg, Limits, Lock, Platform, Published, Remedy, Unseen
+from diagnostics.case import Body, CacheState, Case, Cause, Disk, Fault, Finding, Leg, Limits, Lock, Pace, Platform, Published, Remedy, Unseen
 from diagnostics.causes.claims import again, by_subject, journey_of, on_legs
 from diagnostics.causes.files_words import found, named, of_step, seen, shell_path
 from diagnostics.causes.settings_common import set_variable
@@ -103,12 +103,53 @@ def _slow(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     return _found("download-slow", case, faults, "slow")
 
 
+PARALLEL_HELPS = 1.7  # times the rate of one connection: less may be chance
+
+
+def _several_help(case: Case) -> float:
+    """How many times faster several connections were than one; 0 where that was not tried or makes no difference."""
+    pace = case.pace
+    if not isinstance(pace, Pace) or not isinstance(pace.together_bytes_per_second, float) or not pace.single_bytes_per_second:
+        return 0.0
+    times = pace.together_bytes_per_second / pace.single_bytes_per_second
+    return times if times >= PARALLEL_HELPS else 0.0
+
+
+def _with_several(case: Case, times: float) -> Remedy:
+    """Where each connection is limited: a client that opens several (huggingface_hub fetches one file on one connection; hf_xet many pieces at once)."""
+    pace = case.pace
+    assert isinstance(pace, Pace)
+    do = f"Each connection is limited, and {pace.connections} at once were {times:.1f} times as fast: use a client that opens several"
+    url = next((journey.legs[0].url for journey in case.journeys or () if journey.name == pace.journey and journey.legs), "")
+    if case.target.kind == "hub" and any(use.family == "hf_xet" for use in case.target.transports) and _is_xet(case, pace):
+        return Remedy(do=f"{do}.", run=f"HF_XET_HIGH_PERFORMANCE=1 hf download {shlex.quote(case.target.name)}", check=again(case))
+    return Remedy(
+        do=f"{do}; aria2c writes the file into the working folder, to be loaded from there.", run=f"aria2c -c -x 8 -s 8 {shlex.quote(url)}", check=again(case)
+    )
+
+
+def _with_one(case: Case, pace: Pace) -> Remedy:
+    """Where the host refuses further connections of one address: what opens several loses time to refusals."""
+    one = "HF_HUB_DISABLE_XET=1 hf download --max-workers 1 " + shlex.quote(case.target.name) if case.target.kind == "hub" else ""
+    return Remedy(
+        do=f"{pace.host} refuses further connections from here ({pace.refused}): fetch one file at a time, on one connection.", run=one, check=again(case)
+    )
+
+
+def _is_xet(case: Case, pace: Pace) -> bool:
+    legs = next((journey.legs for journey in case.journeys or () if journey.name == pace.journey), ())
+    return any(header.name == "x-xet-hash" for leg in legs if leg.response for header in leg.response.headers)
+
+
 def _slow_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    times = _several_help(case)
     return [
+        *([_with_several(case, times)] if times else []),
+        *([_with_one(case, case.pace)] if isinstance(case.pace, Pace) and case.pace.refused in ("429", "503", "reset", "no connection") else []),
         Remedy(
             do="Use a nearer mirror (HF_ENDPOINT), an hour with less traffic, or a smaller or quantised variant of the model; a resumable client (hf download) may run over night.",
             check=again(case),
-        )
+        ),
     ]
 
 

@@ -6,7 +6,24 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from diagnostics.case import Body, CacheState, Disk, Files, Journey, Limits, Listing, Lock, Published, RemoteFile, Severity, Subject, Unseen
+from diagnostics.case import (
+    Body,
+    CacheState,
+    Disk,
+    Evidence,
+    Files,
+    Journey,
+    Leg,
+    Limits,
+    Listing,
+    Lock,
+    Pace,
+    Published,
+    RemoteFile,
+    Severity,
+    Subject,
+    Unseen,
+)
 from diagnostics.checks.wording import destination, duration, fact, size
 
 if TYPE_CHECKING:
@@ -54,7 +71,7 @@ def _somebody_elses_page(journey: Journey, body: Body) -> bool:
     return body.content == "html" and not journey.path.endswith((".html", ".htm"))
 
 
-def test_bytes_come_fast_enough(journeys: tuple[Journey, ...], listing: Listing | Unseen, files: Files | Unseen, expect: Expect) -> None:
+def test_bytes_come_fast_enough(journeys: tuple[Journey, ...], listing: Listing | Unseen, files: Files | Unseen, pace: Pace | Unseen, expect: Expect) -> None:
     """Is the link fast enough for what is still to come?"""
     wanted = _bytes_to_come(listing, files)
     for leg, body in expect.reached(journeys, "body"):
@@ -64,10 +81,26 @@ def test_bytes_come_fast_enough(journeys: tuple[Journey, ...], listing: Listing 
             seen = [
                 fact(subject, "rate", f"{size(body.bytes_per_second)}/s over {body.seconds:.1f} s"),
                 fact(subject, "still to come", size(wanted), f"{duration(seconds)} at that rate"),
+                *_several(subject, pace, wanted, leg),
             ]
             expect.that(seconds < PRACTICAL_SECONDS, "slow", subject, *seen, severity="warning")
     if not expect.examined and not expect.blocked:
         expect.skip("no file was large enough to measure the rate, or nothing is still to come")
+
+
+def _several(subject: Subject, pace: Pace | Unseen, wanted: int, leg: Leg) -> list[Evidence]:
+    """What several connections at once came to, and what the host says of limits."""
+    if not isinstance(pace, Pace) or pace.host != leg.host:
+        return []
+    rate = pace.together_bytes_per_second
+    found = (
+        [fact(subject, f"{pace.connections} connections at once", f"{size(rate)}/s together", duration(wanted / rate))]
+        if isinstance(rate, float) and rate
+        else []
+    )
+    found += [fact(subject, "a further connection", f"answered {pace.refused}", "bytes")] if pace.refused else []
+    found += [fact(subject, "longest pause", f"{pace.longest_pause_seconds:.1f} s")] if pace.longest_pause_seconds >= 1 else []
+    return found + [fact(subject, header.name, header.value) for header in pace.limits]
 
 
 def test_enough_files_may_be_open(limits: Limits, expect: Expect) -> None:

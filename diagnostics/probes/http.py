@@ -177,7 +177,7 @@ def read(answer: http.client.HTTPResponse, sock: socket.socket, sample: Sample, 
     content = _Content(_encoding(answer), expected, sample)
     count, first, message = 0, 0.0, ""
     outcome: BodyOutcome = "sampled"
-    quiet = time.monotonic()
+    quiet, pause = time.monotonic(), 0.0
     while count < sample.most_bytes and time.monotonic() < end:
         with contextlib.suppress(OSError, ValueError):
             sock.settimeout(deadline.within(STALL_SECONDS))
@@ -190,8 +190,8 @@ def read(answer: http.client.HTTPResponse, sock: socket.socket, sample: Sample, 
         if not piece:
             outcome = "truncated" if isinstance(expected, int) and count < expected else "complete"
             break
-        first = first or time.monotonic() - started
-        quiet = time.monotonic()
+        now = time.monotonic()
+        first, pause, quiet = first or now - started, max(pause, now - quiet if count else 0.0), now
         count += len(piece)
     if outcome == "sampled" and isinstance(expected, int) and count >= expected:
         outcome = "complete"
@@ -207,6 +207,7 @@ def read(answer: http.client.HTTPResponse, sock: socket.socket, sample: Sample, 
         content=content_kind(head),
         title=secrets.clean(title(head), 160),
         first_byte_seconds=first if count else ABSENT,
+        longest_pause_seconds=pause,
         stalled_seconds=time.monotonic() - quiet if outcome == "stalled" else 0.0,
         bytes_per_second=count / seconds if count and seconds > 0 else ABSENT,
         message=secrets.clean(message),

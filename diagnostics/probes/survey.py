@@ -35,12 +35,12 @@ from diagnostics.case import (
     Unseen,
 )
 from diagnostics.facts import clients
-from diagnostics.probes import accelerator, authority, cache_state, checksums, disk, dns, files, limits, memory, model, packages
+from diagnostics.probes import accelerator, authority, cache_state, checksums, disk, dns, files, limits, memory, model, pace, packages
 from diagnostics.probes import http as http_probe
 from diagnostics.probes.budget import Deadline, start
 from diagnostics.probes.files_one import Looks
 from diagnostics.probes.journey import Trip, travel
-from diagnostics.probes.leg import Means
+from diagnostics.probes.leg import Arrival, Means
 from diagnostics.probes.listing import api_trip, resolve_url, see_listing
 from diagnostics.probes.load_cost import load_cost
 from diagnostics.probes.stores import client_store, other_stores
@@ -51,10 +51,11 @@ DEFAULT_ENDPOINT = "https://huggingface.co"
 DIGEST_SECONDS = 10.0
 GRACE_SECONDS = 1.0  # for what ran out of the budget to say so
 MOST_URLS = 16
-FILE_SAMPLE = http_probe.Sample(most_bytes=32 << 20)
+FILE_SAMPLE = http_probe.Sample(most_bytes=32 << 20, seconds=2.2)
 ON_NETWORK = frozenset({"journeys", "legs", "listing"})
 ON_LISTING = frozenset({"files", "model", "disks", "memory", "limits", "cache_state", "accelerators", "packages", "digests"})
 RECORDS = ("resolvers", "journeys", "listing", "files", "model", "disks", "memory", "limits", "cache_state", "accelerators", "packages", "digests")
+ASIDE = ("pace", "saved_authority")  # that come with others, or on request: nothing waits for them
 CONFIG, MOST_CONFIG, CONFIG_SECONDS = "config.json", 1 << 20, 8.0
 GUESSED_WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # as transformers names them (utils/__init__.py, SAFE_WEIGHTS_NAME, WEIGHTS_NAME)
 EVERYTHING = ON_NETWORK | ON_LISTING | {"resolvers"}
@@ -88,6 +89,7 @@ class Survey:
         self._cleanup = cleanup or contextlib.ExitStack()
         self._lock = threading.Lock()
         self._journeys: dict[str, Journey] = {}
+        self._arrived: dict[str, Arrival] = {}  # where each journey ended, with what is in no record
         self._seen: dict[str, Any] = {}
         self._timings: dict[str, Timing] = {}
         self._failures: list[BaseException] = []
@@ -136,7 +138,7 @@ class Survey:
             target=self.target,
             environment=self.environment,
             timings=timings,
-            saved_authority=known.get("saved_authority", NOT_ASKED),
+            **{name: known.get(name, NOT_ASKED) for name in ASIDE},
             **{name: known[name] for name in RECORDS if name in known},
         )
 
@@ -205,7 +207,7 @@ class Survey:
             self._travel_all(self._trips(), self._means)
         with self._lock:
             journeys = tuple(self._journeys.values())
-        self._saw(journeys=journeys)
+        self._saw(journeys=journeys, pace=pace.see_pace(journeys, self._arrived, self._to_come(), self._means))
         if self._save_ca:
             self._saw(saved_authority=authority.save(self._save_ca, journeys, self._means))
 
@@ -326,6 +328,7 @@ class Survey:
     def _travel(self, trip: Trip, means: Means) -> None:
         try:
             _, arrivals = travel(trip, means, self._publish)
+            self._arrived[trip.name] = arrivals[-1]
             if trip.xet and trip.name == "largest-file" and arrivals[-1].xet[0]:
                 self._travel_xet(trip, arrivals[-1].xet, means)
             if trip.sample.keep and trip.path == CONFIG:
@@ -343,6 +346,12 @@ class Survey:
             means, client=use, facts=facts, store=client_store(facts, self.environment), other_stores=other_stores(facts, self.environment)
         )
         see_xet(trip, fields, means, theirs, self._publish)
+
+    def _to_come(self) -> int | Unseen:
+        """Bytes still to be fetched, as far as is known by now."""
+        with self._lock:
+            listing, here = self._seen.get("listing", ABSENT), self._seen.get("files", ABSENT)
+        return files.missing_bytes(listing, here)
 
     def _listing_without_network(self, reason: Unseen) -> Listing | Unseen:
         if self.target.kind in ("url", "list") and self.target.urls:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 
-from diagnostics.case import NO_TRIAL, Case, Diagnosis, Digests, Evidence, Interpreter, Listing, Packages, Platform, Remedy, Report, Trial, Unseen
+from diagnostics.case import NO_TRIAL, Case, Diagnosis, Digests, Evidence, Interpreter, Listing, Pace, Packages, Platform, Remedy, Report, Trial, Unseen
 from diagnostics.diagnosis import all_checks
 from diagnostics.redact import plain
 
@@ -125,7 +125,15 @@ def size(count: float) -> str:
 def duration(seconds: float) -> str:
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
-    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    return (
+        f"{seconds:.1f} s"
+        if seconds < 10
+        else f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )
 
 
 def evidence_line(item: Evidence) -> str:
@@ -150,7 +158,7 @@ def _tried(case: Case) -> list[str]:
 def unhashed(case: Case) -> list[str]:
     """What no digest vouches for, in sentences; said, never green by silence."""
     digests = case.digests if isinstance(case.digests, Digests) else Digests()
-    said = []
+    said = [text] if (text := to_come(case)) else []
     if digests.unverified:
         left = f"about {duration(digests.seconds_left)}" if digests.seconds_left else "some time"
         said.append(f"{_files(len(digests.unverified))} ({size(digests.unverified_bytes)}) not hashed: --diagnose-digests all takes {left}")
@@ -161,6 +169,21 @@ def unhashed(case: Case) -> list[str]:
 
 def _files(count: int) -> str:
     return "1 file" if count == 1 else f"{count} files"
+
+
+WORTH_SAYING_SECONDS = 60.0
+
+
+def to_come(case: Case) -> str:
+    """How long what is still to come will take, in a sentence; "" where that is not known or not long."""
+    pace = case.pace
+    if not isinstance(pace, Pace) or not isinstance(pace.needed_bytes, int) or pace.single_bytes_per_second <= 0:
+        return ""
+    seconds, several = pace.needed_bytes / pace.single_bytes_per_second, pace.together_bytes_per_second
+    if seconds < WORTH_SAYING_SECONDS:
+        return ""
+    said = f"{size(pace.needed_bytes)} still to come: about {duration(seconds)} at {size(pace.single_bytes_per_second)}/s on one connection"
+    return said + (f", {duration(pace.needed_bytes / several)} on {pace.connections}" if isinstance(several, float) and several > 0 else "")
 
 
 def saved_authority(case: Case) -> str:

@@ -182,8 +182,26 @@ def healthy_download_slow_and_small(stage: Stage) -> None:
     spoiled_bytes(stage, bytes_per_second=20_000)
 
 
-def slow_link(stage: Stage, bytes_per_second: int) -> None:
-    """A large file that comes at this rate: zeros, of which nobody waits for the end."""
+@world("download-slow-each-connection", cause="download-slow", severity="warning")
+def download_slow_each_connection(stage: Stage) -> None:
+    """A quarter of a megabyte a second for each connection, as many as there are: five hours on one."""
+    slow_link(stage, 250_000, part_bytes_per_second=250_000)
+
+
+@world("download-slow-all-together", cause="download-slow", severity="warning")
+def download_slow_all_together(stage: Stage) -> None:
+    """The same rate, and it is the link's: four connections get a quarter each."""
+    slow_link(stage, 250_000, part_bytes_per_second=62_500)
+
+
+@world("download-slow-one-only", cause="download-slow", severity="warning")
+def download_slow_one_only(stage: Stage) -> None:
+    """A host that lets each address have one connection: a second one is refused (429)."""
+    slow_link(stage, 250_000, part_status=429)
+
+
+def slow_link(stage: Stage, bytes_per_second: int, part_bytes_per_second: int = 0, part_status: int = 206) -> None:
+    """A large file that comes at this rate: zeros, of which nobody waits for the end. In parts as well, where ``part_…`` says how."""
     head = _weights().data
     stream = Reply(
         headers=(("Content-Type", "application/octet-stream"), ("ETag", f'"{_weights().sha256}"')),
@@ -192,7 +210,22 @@ def slow_link(stage: Stage, bytes_per_second: int) -> None:
         bytes_per_second=bytes_per_second,
         ranges=False,
     )
-    cdn = hubs.spoiled(hubs.cdn(hubs.tiny()), lambda request: request.method == "GET" and "range" not in request.headers, lambda reply: stream)
+    part = Reply(
+        status=part_status,
+        headers=(("Content-Type", "application/octet-stream"), ("Content-Range", f"bytes 1-4000000/{HUGE_BYTES}")),
+        body=bytes(4_000_000) if part_status == 206 else b"",
+        bytes_per_second=part_bytes_per_second,
+    )
+    by_parts = part_bytes_per_second or part_status != 206
+
+    def cdn(request: Request) -> Reply:
+        whole = hubs.cdn(hubs.tiny())(request)
+        if request.method != "GET" or (not by_parts and "range" in request.headers):
+            return whole
+        if "range" not in request.headers:
+            return stream
+        return part.but(body=part.body[:512], status=206) if request.headers["range"] == "bytes=1-512" else part
+
     hub = hubs.hub(hubs.tiny(), cdn=stage.web("cdn-lfs.hf.co", cdn))
     base = stage.web("huggingface.co", _listing_claims(hub))
     stage.variables["HF_ENDPOINT"] = base
