@@ -27,7 +27,7 @@ _PYTEST_FRAME = re.compile(r"([^\s:]{1,300}\.py):\d+: (?:in (\w{1,100})|(\w{3,80
 # The last line of a traceback; the class may be anybody's.
 _RAISED = re.compile(r"(?:E +)?([A-Za-z_][\w.]{0,200})(?::(?: (.*))?)?$")
 # A class in the middle of a line: only names that say themselves what they are.
-_CLASS = r"((?:[A-Za-z_]\w{0,80}\.){0,8}[A-Z]\w{0,80}(?:Error|Exception|Timeout|Disconnected|IncompleteRead|Interrupt|Redirects|UnsupportedProtocol|InvalidURL|InvalidSchema|BadStatusLine)|OSError|KeyError|(?:\w{1,40}\.){1,4}gaierror)"
+_CLASS = r"((?:[A-Za-z_]\w{0,80}\.){0,8}[A-Z]\w{0,80}(?:Error|Exception|Timeout|Disconnected|IncompleteRead|Interrupt|Redirects|UnsupportedProtocol|InvalidURL|InvalidSchema|BadStatusLine|BadZipFile|BadGzipFile)|OSError|KeyError|(?:\w{1,40}\.){1,4}gaierror)"
 _INLINE = re.compile(rf"(?<![\w.]){_CLASS}(?:\((?=['\"\d(])|: ?|$)")
 _RECORD = re.compile(r"(?:\[?\d{4}-\d\d-\d\d|\[?\d\d:\d\d:\d\d\]?|(?:INFO|WARNING|ERROR|DEBUG|CRITICAL|WARN)\b|##\[|::\w+|make(?:\[\d+\])?: |\$ |>>> |In \[\d|Traceback |During handling of the above|The above exception was|Exception ignored in|Process \w+-\d+:|srun: |slurmstepd: |E\d{4} |W\d{4} |I\d{4} |=====|-----)")  # fmt: skip
 _WARNS = re.compile(
@@ -38,11 +38,12 @@ _GOES_ON_AFTER = re.compile(r"Warning:|Retrying|thrown while requesting")
 _SURVIVED = re.compile(
     r"^An error occurred while trying to fetch\b|^Defaulting to unsafe serialization\b|^Warning: caught exception |\b(?:Readiness|Liveness|Startup) probe failed\b"
     r"|^Error while downloading from https?://|^Trying to resume download|^warning: failed to mlock\b|^Error caught was: |\bfor better performance\b|\bwas compiled without GPU support\. 8-bit"
+    r"|^(?:: )?[IW] \w{1,40}/|^[IW]\d{4} \d\d:\d\d"  # TensorFlow's and glog's own levels
 )
 _NEXT_ADDRESS = re.compile(r"Connecting to .{1,300}\bfailed: ")  # wget, which then tries the name's next address
 _FAILS = re.compile(r"\b(?:ERROR|CRITICAL|FATAL|SEVERE|PANIC)\b")
 # What a line that reports a failure without naming a class holds (lower case). What it means is decided by the signatures; this only says where they look.
-_REPORTS = ("error", "fail", "fatal", "cannot", "can't", "could not", "couldn", "unable", "kill", "refus", "denied", "not found", "no such", "missing", "invalid", "unsupported", "mismatch", "unexpected", "exceeded", "time", "segmentation", "illegal instr", "aborted", "dumped", "oom", "out of memory", "no space", "quota", "read-only", "x509", "recognize", "not installed", "require", "corrupt", "truncated", "exit", "signal", "no module", "blocked", "forbidden", "unauthor", "expired", "too ", "load report", "instantiate", "connect", "must ", "no longer", "untrusted", "reset", "not match", "weights", "index", "bus error", "gated", "restricted", "exception", "curl: (", "resolve", "redirect", "remaining", "http/0.9", "empty reply", "protocol")  # fmt: skip
+_REPORTS = ("error", "fail", "fatal", "cannot", "can't", "could not", "couldn", "unable", "kill", "refus", "denied", "not found", "no such", "missing", "invalid", "unsupported", "mismatch", "unexpected", "exceeded", "time", "segmentation", "illegal instr", "aborted", "dumped", "oom", "out of memory", "no space", "quota", "read-only", "x509", "recognize", "not installed", "require", "corrupt", "truncated", "exit", "signal", "no module", "blocked", "forbidden", "unauthor", "expired", "too ", "load report", "instantiate", "connect", "must ", "no longer", "untrusted", "reset", "not match", "weights", "index", "bus error", "gated", "restricted", "exception", "curl: (", "resolve", "redirect", "remaining", "http/0.9", "empty reply", "protocol", "not a ", "received", "unknown", "null result", "incompatible", "newer", "evicted", "violation", "oom ", "bad ", "compat", "used by another", "toomany", "compiled", "process finished", "does not", "doesn't", "find")  # fmt: skip
 MOST_REPORTS = 400
 _KEYWORDS = frozenset({"else", "try", "finally", "pass", "return", "raise", "continue", "break", "yield", "E", "None"})
 _LIST_OF_KEYS = re.compile(r"\s*(?:Missing|Unexpected) key\(s\) in state_dict: ")

@@ -21,12 +21,13 @@ _STATUS = re.compile(
     r"|(?:^|: )([1-5]\d\d), message="
     r"|\b([345]\d\d)[ :,-]{1,4}(?:unauthorized|forbidden|not found|method not allowed|proxy authentication|request time|gone\b|precondition|range not|requested range|too many requests|unavailable for legal|internal server|bad gateway|service (?:temporarily )?unavailable|gateway time|network authentication|moved permanently|found\b|bad request|payment required|client error|server error)"
     r"|received http code (\d{3}) from proxy"
+    r"|occurred \(([345]\d\d)\) when calling|\b([345]\d\d) (?:get|head|post) https?://"
 )
 _PROXY = ("proxyerror", "to proxy", "tunnel connection failed", "connect tunnel failed", "proxyconnect", "from proxy", "proxy connect", "http_proxy.py", "socks_proxy.py", "proxyconnectionerror", "resolve proxy", "clientproxyconnectionerror", "clienthttpproxyerror", "proxy url", "proxyschemeunknown", "http tunneling", "via proxy")  # fmt: skip
 _PROXY_FRAMES = ("http_proxy.py", "socks_proxy.py", " _prepare_proxy", " _tunnel", "_connect_tls_proxy")
 # Functions that run only once the first host has answered: what fails in them fails on the way to the bytes.
 _BYTES_FRAMES = (" http_get", " xet_get", " _download_to_tmp_and_move", " stream_download")
-_LOADERS = tuple(f"/{name}/" for name in ("transformers", "torch", "safetensors", "huggingface_hub", "diffusers", "sentence_transformers", "peft", "accelerate", "tokenizers", "llama_cpp", "vllm", "onnxruntime", "datasets", "timm", "optimum", "bitsandbytes", "torchvision", "torchaudio", "open_clip", "fairseq", "TTS", "whisper", "whisperx", "faster_whisper", "pyannote", "spacy", "nltk", "keras", "tensorflow", "tensorflow_hub", "flax", "gpt_2_simple", "mlx_lm", "sglang", "lmdeploy", "modelscope", "nemo", "speechbrain", "flair", "stanza", "gensim", "allennlp", "ultralytics", "easyocr", "insightface", "text_generation_server", "comfy", "exllamav2", "auto_gptq", "FlagEmbedding"))  # fmt: skip
+_LOADERS = tuple(f"/{name}/" for name in ("transformers", "torch", "safetensors", "huggingface_hub", "diffusers", "sentence_transformers", "peft", "accelerate", "tokenizers", "llama_cpp", "vllm", "onnxruntime", "datasets", "timm", "optimum", "bitsandbytes", "torchvision", "torchaudio", "open_clip", "fairseq", "TTS", "whisper", "whisperx", "faster_whisper", "pyannote", "spacy", "nltk", "keras", "tensorflow", "tensorflow_hub", "flax", "gpt_2_simple", "mlx", "mlx_lm", "mlx_vlm", "pytorch_pretrained_bert", "pytorch_transformers", "detectron2", "mmcv", "mmengine", "sglang", "lmdeploy", "modelscope", "nemo", "speechbrain", "flair", "stanza", "gensim", "allennlp", "ultralytics", "easyocr", "insightface", "text_generation_server", "comfy", "exllamav2", "auto_gptq", "FlagEmbedding"))  # fmt: skip
 _METADATA_FRAMES = (" get_hf_file_metadata", " _get_metadata_or_catch_error", " model_info", " repo_info", " list_repo_tree", " resolve_revision")
 
 
