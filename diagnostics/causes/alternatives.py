@@ -32,7 +32,7 @@ def remedies(claims: Iterable[Fault], case: Case) -> list[Remedy]:
     if not any(works(leg, "without-xet") for _, leg in legs if leg):
         return []
     do = "Until then, leave Xet storage out: by plain HTTP, from the hub's other download host, the same file comes."
-    return [Remedy(do=do, run=set_variable(case, "HF_HUB_DISABLE_XET", "1"), check=again(case), proof="seen")]
+    return [Remedy(do=do, run=set_variable("HF_HUB_DISABLE_XET", "1"), check=again(case), proof="seen")]
 
 
 def ruled_out(claims: Iterable[Fault], case: Case) -> tuple[str, ...]:
