@@ -132,7 +132,7 @@ def _choice(option: str, text: str, choices: tuple[Choice, ...]) -> Choice:
     for choice in choices:
         if choice == (text.strip().lower() or "auto"):
             return choice
-    near = difflib.get_close_matches(text.lower(), choices, 1, 0.5)
+    near = difflib.get_close_matches(text.lower(), choices, 1, 0.6)
     hint = f"did you mean {near[0]}? It is" if near else "say"
     raise pytest.UsageError(f"{option} is “{shown(text)}”: {hint} one of {', '.join(choices)}")
 
