@@ -204,7 +204,8 @@ class Download:
         assert part is not None
         epoch = part.epoch
         headers = self._headers(claim)
-        found = self._wire.ask(self._shortcut or self.wanted.url, headers)
+        shortcut = self._shortcut
+        found = self._wire.ask(shortcut or self.wanted.url, headers, pointed_to=bool(shortcut))
         try:
             if isinstance(found, Answer):
                 self._met(claim, epoch, headers, found, buffer)

@@ -116,12 +116,12 @@ class Wire:
     def close(self) -> None:
         self._adapter.close()
 
-    def ask(self, url: str, headers: Mapping[str, str]) -> Answer | Failure:
-        """GET ``url``. Redirects are followed, each by its own route and with its own credentials."""
+    def ask(self, url: str, headers: Mapping[str, str], pointed_to: bool = False) -> Answer | Failure:
+        """GET ``url``, to which a server pointed before where it was ``pointed_to``. Redirects are followed, each by its own route and with its own credentials."""
         following, redirects = url, 0
         while True:
             self._learn(following)
-            answer = self._one(following, headers, pointed_to=redirects > 0)
+            answer = self._one(following, headers, pointed_to or redirects > 0)
             if isinstance(answer, Failure) or answer.status not in REDIRECTS or not answer.headers.get("location"):
                 return answer
             self._drain(answer)
@@ -193,11 +193,10 @@ class Wire:
     def _drain(answer: Answer) -> None:
         """A short body is read, so that its connection can be used again; a long one is not."""
         try:
-            short = isinstance(answer.length, int) and answer.length <= WORTH_READING
-            left = answer.length if short and isinstance(answer.length, int) else 0
-            while left > 0 and (data := answer.read_some(left)):
+            left = WORTH_READING if isinstance(answer.length, int) and answer.length <= WORTH_READING else 0
+            while left > 0 and (data := answer.read_some(left)):  # of an empty one too: http.client wants its end to be met
                 left -= len(data)
-            answer.leave(short and left == 0)
+            answer.leave(answer.is_over)
         except (OSError, http.client.HTTPException, ValueError):
             answer.leave(False)
 
