@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import pickle
 import struct
@@ -10,14 +9,9 @@ import zipfile
 from collections import OrderedDict
 from typing import Any
 
-from diagnostics.probes.formats.hdf5 import lookup3
+from diagnostics.lab.hdf5 import hdf5 as hdf5
+from diagnostics.lab.hdf5 import noise as noise
 from diagnostics.probes.formats.tensorflow import MAGIC, crc32c, masked
-
-
-def noise(count: int, seed: str = "x") -> bytes:
-    """``count`` bytes without a long run of zeros, the same every time."""
-    return hashlib.shake_256(seed.encode()).digest(count)
-
 
 # --- torch ----------------------------------------------------------------------------------------------------------------------
 
@@ -145,21 +139,6 @@ def gguf(version: int = 3, tensors: dict[str, tuple[int, ...]] | None = None, me
         data += noise(size, name) + bytes(-size % 32)
         at = len(data)
     return out + bytes(-len(out) % 32) + data
-
-
-# --- HDF5 -----------------------------------------------------------------------------------------------------------------------
-
-
-def hdf5(version: int = 0, size: int = 4096) -> bytes:
-    """A superblock and ``size`` bytes in all behind it (the groups themselves are not read)."""
-    if version == 0:
-        block = (
-            b"\x89HDF\r\n\x1a\n" + bytes([0, 0, 0, 0, 0, 8, 8, 0]) + struct.pack("<HHI", 4, 16, 0) + struct.pack("<QQQQ", 0, (1 << 64) - 1, size, (1 << 64) - 1)
-        )
-    else:
-        block = b"\x89HDF\r\n\x1a\n" + bytes([version, 8, 8, 0]) + struct.pack("<QQQQ", 0, (1 << 64) - 1, size, 48)
-        block += struct.pack("<I", lookup3(block))
-    return block + noise(size - len(block))
 
 
 # --- protobuf: ONNX, SavedModel, sentencepiece ------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from diagnostics.case import ABSENT, Case, ClientUse, Defect, Environment, Files
 from diagnostics.causes import files as causes
 from diagnostics.checks import test_files as checks
 from diagnostics.diagnosis import diagnose, judge
-from diagnostics.lab.formats import tf_index
+from diagnostics.lab.formats import hdf5, tf_index
 from diagnostics.probes import formats
 from diagnostics.probes.files import see_files
 from diagnostics.probes.formats import Bytes, content_of, look_at
@@ -264,8 +264,7 @@ def test_damaged_config_is_named(tmp_path: Path, content: bytes, code: str) -> N
 
 def test_hdf5_and_gzip_tell_their_length(tmp_path: Path) -> None:
     """An HDF5 superblock's end of file, and a gzip that unpacks."""
-    superblock = b"\x89HDF\r\n\x1a\n" + bytes([0, 0, 0, 0, 0, 8, 8, 0]) + bytes(8) + struct.pack("<QQQQ", 0, (1 << 64) - 1, 2048, (1 << 64) - 1)
-    whole = superblock + noise(2048 - len(superblock))
+    whole = hdf5(0, 2048)
     assert look(whole, tmp_path) == formats.Look("hdf5", (), 2048)
     assert look(whole[:-1], tmp_path).defects[0].code == "file-truncated"
     assert look(gzip.compress(b"hello"), tmp_path) == formats.Look("gzip")

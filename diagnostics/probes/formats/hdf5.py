@@ -1,12 +1,14 @@
-"""HDF5: the superblock (HDF5 File Format Specification 3.0, II.A): its own checksum and the end-of-file address against the size."""
+"""HDF5: the superblock (HDF5 File Format Specification 3.0, II.A): its own checksum, the end-of-file address against the size, and the datasets behind it."""
 
 from __future__ import annotations
 
 import struct
 
+from diagnostics.probes.formats.checksums import lookup3
+from diagnostics.probes.formats.hdf5_objects import UNDEFINED, Table, Walk
 from diagnostics.probes.formats.reading import Bytes, Look, damaged, promised, truncated, zero_tail
 
-_MASK = 0xFFFFFFFF
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 def look_at_hdf5(file: Bytes) -> Look:
@@ -17,7 +19,7 @@ def look_at_hdf5(file: Bytes) -> Look:
     version = head[8]
     if version > 3:
         return Look("hdf5", (damaged(f"its superblock gives its version as {version}", 8),))
-    width = head[13] if version < 2 else head[9]
+    width, lengths = (head[13], head[14]) if version < 2 else (head[9], head[10])
     if width not in (2, 4, 8, 16):
         return Look("hdf5", (damaged(f"its superblock says that offsets have {width} bytes", 13 if version < 2 else 9),))
     at = (24 if version == 0 else 28 if version == 1 else 12) + 2 * width
@@ -30,37 +32,17 @@ def look_at_hdf5(file: Bytes) -> Look:
         if end > 1 << 60:
             return Look("hdf5", (damaged("its superblock promises more than any file has", at),))
         return Look("hdf5", (promised(file, end, "its superblock promises"),), end)
-    return Look("hdf5", zero_tail(file), end)
+    if zeros := zero_tail(file):
+        return Look("hdf5", zeros, end)
+    table = _objects(file, head, at, end) if lengths == 8 else Table()
+    wrong = (damaged(table.damaged.detail, table.damaged.at),) if table.damaged else ()
+    return Look("hdf5", wrong, end, table.tensors)
 
 
-def _rotated(value: int, by: int) -> int:
-    return ((value << by) | (value >> (32 - by))) & _MASK
-
-
-def lookup3(data: bytes) -> int:
-    """Bob Jenkins' hash, as HDF5 uses it for its checksums (H5checksum.c ``H5_checksum_lookup3``)."""
-    a = b = c = (0xDEADBEEF + len(data)) & _MASK
-    at = 0
-    while len(data) - at > 12:
-        x, y, z = struct.unpack("<III", data[at : at + 12])
-        a, b, c = _mixed((a + x) & _MASK, (b + y) & _MASK, (c + z) & _MASK)
-        at += 12
-    if at == len(data):
-        return c
-    x, y, z = struct.unpack("<III", data[at:].ljust(12, b"\0"))
-    return _final((a + x) & _MASK, (b + y) & _MASK, (c + z) & _MASK)
-
-
-def _mixed(a: int, b: int, c: int) -> tuple[int, int, int]:
-    for by in (4, 6, 8, 16, 19, 4):
-        a = ((a - c) & _MASK) ^ _rotated(c, by)
-        c = (c + b) & _MASK
-        a, b, c = b, c, a
-    return a, b, c
-
-
-def _final(a: int, b: int, c: int) -> int:
-    for by in (14, 11, 25, 16, 4, 14, 24):
-        c = ((c ^ b) - _rotated(b, by)) & _MASK
-        a, b, c = b, c, a
-    return b  # the last one that was changed
+def _objects(file: Bytes, head: bytes, at: int, end: int) -> Table:
+    """From the root group: behind the end-of-file address; in versions 0 and 1 behind the driver's address and the root's name too."""
+    base = struct.unpack("<Q", head[at - 16 : at - 8])[0]
+    place = at + 8 if head[8] >= 2 else at + 24
+    if len(head) < place + 8 or base == UNDEFINED:
+        return Table()
+    return Walk(file, base, end).see(struct.unpack("<Q", head[place : place + 8])[0])

@@ -34,6 +34,19 @@ class Bytes:
         return self.read(max(0, self.size - count), count)
 
 
+class Part(Bytes):
+    """A stretch of another file, as a file of its own."""
+
+    def __init__(self, file: Bytes, start: int, size: int) -> None:
+        super().__init__(file.descriptor, max(0, min(size, file.size - start)))
+        self.file, self.start = file, start
+
+    def read(self, offset: int, count: int) -> bytes:
+        data = self.file.read(self.start + offset, max(0, min(count, self.size - offset)))
+        self.read_bytes += len(data)
+        return data
+
+
 def _read_at(descriptor: int, count: int, offset: int) -> bytes:
     if hasattr(os, "pread"):
         return os.pread(descriptor, count, offset)

@@ -7,11 +7,13 @@ import re
 import struct
 import zipfile
 import zlib
+from dataclasses import replace
 from math import prod
 
-from diagnostics.case import Defect
+from diagnostics.case import Defect, Unseen
 from diagnostics.probes.formats import pickles, torch_state
-from diagnostics.probes.formats.reading import Bytes, Look, Tensor, truncated, zero_filled, zeros_from
+from diagnostics.probes.formats.hdf5 import SIGNATURE, look_at_hdf5
+from diagnostics.probes.formats.reading import Bytes, Look, Part, Tensor, truncated, zero_filled, zeros_from
 from diagnostics.probes.formats.torch_files import refused
 from diagnostics.redact import plain
 
@@ -20,6 +22,7 @@ MOST_PICKLE = 16 << 20
 LOCAL_HEADERS_CHECKED = 64
 MOST_ARRAYS = 4096
 LEAST_ZEROS = 1024
+INNER = {"file-truncated": "archive-damaged", "file-structure-damaged": "archive-damaged"}  # of a member: the archive itself has its length
 UNREADABLE = (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, ValueError, struct.error, EOFError, OverflowError, zlib.error, RuntimeError)
 _NPY = re.compile(rb"\{'descr': '([<>|=]?)([a-zA-Z])(\d{1,9})', 'fortran_order': (?:True|False), 'shape': \(([\d, L]*)\)")
 
@@ -36,7 +39,7 @@ def look_at_zip(file: Bytes) -> Look:
         with zipfile.ZipFile(reader) as archive:
             records = archive.infolist()
             content = _zip_content([record.filename for record in records])
-            inner = _misplaced(file, records) or _inside(archive, records, content)
+            inner = _misplaced(file, records) or _inside(file, archive, records, content)
     except UNREADABLE as error:
         return Look("zip", (_damaged(f"its directory cannot be read: {plain(str(error), 100)}"),))
     look = inner if isinstance(inner, Look) else Look(content, (_damaged(inner),) if inner else ())
@@ -111,14 +114,36 @@ def _misplaced(file: Bytes, records: list[zipfile.ZipInfo]) -> str:
     return ""
 
 
-def _inside(archive: zipfile.ZipFile, records: list[zipfile.ZipInfo], content: str) -> Look | str:
+def _inside(file: Bytes, archive: zipfile.ZipFile, records: list[zipfile.ZipInfo], content: str) -> Look | str:
     if content == "torch-zip":
         return _torch(archive, records)
     if content == "npz":
         return _arrays(archive, records)
-    if content == "keras" and not any(record.filename.startswith("model.weights.") for record in records):
-        return "it holds no model.weights.h5"
+    if content == "keras":
+        return _keras(file, records)
     return ""
+
+
+def _keras(file: Bytes, records: list[zipfile.ZipInfo]) -> Look | str:
+    """Keras v3 (keras/src/saving/saving_lib.py): the weights are an HDF5 file, stored as it is."""
+    if not any(record.filename.startswith("model.weights.") for record in records):
+        return "it holds no model.weights.h5"
+    inner = next((record for record in records if record.filename == "model.weights.h5"), None)
+    if inner is None or inner.compress_type != zipfile.ZIP_STORED or inner.flag_bits & 1:
+        return ""
+    lengths = file.read(inner.header_offset + 26, 4)
+    if len(lengths) < 4:
+        return "its model.weights.h5 is not where the directory says"
+    part = Part(file, inner.header_offset + 30 + sum(struct.unpack("<HH", lengths)), inner.file_size)
+    if part.head()[:8] != SIGNATURE:
+        return "its model.weights.h5 is no HDF5 file"
+    look = look_at_hdf5(part)
+    moved = tuple(replace(defect, detail=f"its model.weights.h5: {defect.detail}", offset=_behind(part.start, defect.offset)) for defect in look.defects)
+    return Look("keras", tuple(replace(defect, code=INNER.get(defect.code, defect.code)) for defect in moved), tensors=look.tensors)
+
+
+def _behind(start: int, offset: int | Unseen) -> int | Unseen:
+    return start + offset if isinstance(offset, int) else offset
 
 
 def _torch(archive: zipfile.ZipFile, records: list[zipfile.ZipInfo]) -> Look | str:
@@ -192,7 +217,12 @@ def npy_header(head: bytes) -> tuple[Tensor, int] | None:
 
 def look_at_npy(file: Bytes) -> Look:
     """One NumPy array against its header."""
-    seen = npy_header(file.head())
+    head = file.head()
+    long = len(head) > 6 and head[6] > 1
+    begin = 12 if long else 10
+    if len(head) < begin or file.size < begin + struct.unpack("<I" if long else "<H", head[8:begin])[0]:
+        return Look("npy", (truncated(file, "its header is not whole"),))
+    seen = npy_header(head)
     if seen is None:
         return Look("npy")
     tensor, need = seen
