@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diagnostics.case import Unseen
+from diagnostics.probes.cache import is_inside
+from diagnostics.transfer import judging
 from diagnostics.transfer.crew import Crew
 from diagnostics.transfer.one import Download
 from diagnostics.transfer.ranges import Range, missing, within
@@ -50,12 +52,46 @@ def _fetch(wanted: Sequence[tuple[Wanted, Seed | None]], into: Path, access: Acc
     into = into.expanduser().absolute()
     downloads = [Download(item, into, wire, limits, progress or Silent(), stop, crew.hold, seed) for item, seed in wanted]
     try:
-        crew.run(downloads)
+        _refuse_for_want_of_room(downloads, into, limits)
+        crew.run([download for download in downloads if download.outcome is None])
     finally:
         wire.close()
     outcomes = tuple(download.outcome for download in downloads if download.outcome is not None)
     _settle(into, outcomes)
     return outcomes
+
+
+def _refuse_for_want_of_room(downloads: list[Download], into: Path, limits: Limits) -> None:
+    """Before the first byte: what does not fit as a whole is not begun, so that nobody waits hours for a disk that was too small from the start."""
+    needed = {download: size for download in downloads if (size := _still_needed(download.wanted, into)) > 0}
+    free = _free_bytes(into)
+    if free is not None and sum(needed.values()) > free - limits.spare_bytes:
+        for download in needed:
+            download.refuse(judging.no_room(sum(needed.values()), free))
+
+
+def _still_needed(wanted: Wanted, into: Path) -> int:
+    """Bytes that a file will take, by the names that lie there; 0 where nobody knows, or it is here by its size."""
+    if not isinstance(wanted.size, int) or not is_inside(wanted.name):
+        return 0
+    place = into / wanted.name
+    with contextlib.suppress(OSError):
+        if place.stat().st_size == wanted.size:
+            return 0
+    with contextlib.suppress(OSError):
+        begun = place.with_name(place.name + ".part").stat()
+        return max(0, wanted.size - getattr(begun, "st_blocks", 0) * 512)
+    return wanted.size
+
+
+def _free_bytes(into: Path) -> int | None:
+    """Of the file system that ``into`` is on, or will be; None where it does not say."""
+    there = next((folder for folder in (into, *into.parents) if folder.is_dir()), None)
+    try:
+        state = os.statvfs(there) if there is not None and hasattr(os, "statvfs") else None
+    except OSError:
+        return None
+    return state.f_bavail * state.f_frsize if state else None
 
 
 def _settle(into: Path, outcomes: tuple[Outcome, ...]) -> None:

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import filecmp
 import http.client
-import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Literal
-from urllib.parse import urlsplit
 
 from diagnostics.case import ABSENT, Published
-from diagnostics.probes.files_one import examine
-from diagnostics.transfer import failures, journal, meeting
-from diagnostics.transfer.hashing import Following, hash_of, matches
+from diagnostics.transfer import failures, journal, judging, meeting
+from diagnostics.transfer.hashing import matches
 from diagnostics.transfer.journal import Identity
 from diagnostics.transfer.part import Left, Part, take
 from diagnostics.transfer.place import Place, Unsafe
 from diagnostics.transfer.ranges import Ranges, front, missing, total
-from diagnostics.transfer.records import MIB, Failure, Limits, Outcome, Progress, Wanted
-from diagnostics.transfer.seed import Seed
-from diagnostics.transfer.segments import OPEN, Claim, Segments
+from diagnostics.transfer.records import MIB, Failure
+from diagnostics.transfer.segments import OPEN, Claim
+from diagnostics.transfer.standing import Standing
 from diagnostics.transfer.waiting import pause, retry_after
-from diagnostics.transfer.wire import Answer, Wire
+from diagnostics.transfer.wire import Answer
 
 SMALLEST_READ, LARGEST_READ = 16 << 10, MIB
 QUICK_SECONDS, SLOW_SECONDS = 0.05, 0.2  # a read that took less may be longer next time, one that took more shorter
@@ -35,41 +30,10 @@ GAINED_BYTES = 64 << 10  # a try that brought less was in vain
 MOST_CHANGES = 3
 # Statuses of the place a redirect led to that its signature ran out or it went away: the address itself may lead on.
 _STALE = frozenset({401, 403, 404, 410})
-# What makes a file that nobody published a digest of no good, whatever its size.
-_BROKEN = frozenset({"html-instead-of-file", "lfs-pointer", "file-truncated", "file-structure-damaged", "format-unrecognised"})
-Hold = Callable[[str, float], None]
 
 
-class Download:
+class Download(Standing):
     """Where one file stands."""
-
-    def __init__(
-        self, wanted: Wanted, into: Path, wire: Wire, limits: Limits, progress: Progress, stop: threading.Event, hold: Hold, seed: Seed | None = None
-    ) -> None:
-        self.wanted = wanted
-        self.outcome: Outcome | None = None
-        self.not_before = 0.0  # time.monotonic
-        self.bytes_read = 0  # over the network, useful or not
-        self.host = _host(wanted.url)
-        self._into, self._wire, self._limits, self._progress, self._stop, self._hold, self._seed = into, wire, limits, progress, stop, hold, seed
-        self._lock = threading.RLock()
-        self._place: Place | None = None
-        self._part: Part | None = None
-        self._segments = Segments()
-        self._identity = Identity(
-            source=journal.source_of(wanted.url), digest=journal.digest_of(wanted), etag=wanted.etag if isinstance(wanted.etag, str) else ""
-        )
-        self._size = wanted.size if isinstance(wanted.size, int) else None
-        self._following: Following | None = None
-        self._shortcut = ""  # where the last redirect led
-        self._conditional = True
-        self._fresh = False  # ask past caches
-        self._began = 0.0
-        self._most = limits.most_unannounced_bytes
-        self._in_vain = self._retries = self._wrong = self._changes = self._streams = 0
-        self._gained_since = 0
-        self._resumed = self._finishing = self._waited = False
-        self._notes: list[str] = []
 
     # --- beginning ---
 
@@ -139,29 +103,6 @@ class Download:
         self._succeed("already_here", there.st_size)
         return True
 
-    def _judge(self, path: str) -> Failure | None:
-        """What is wrong with a file that lies still; None for nothing."""
-        digest = self.wanted.digest
-        if isinstance(digest, Published):
-            seen = hash_of(path, digest)
-            return None if matches(digest, seen) else _differs(digest, seen)
-        seen_file = examine(self.wanted.name, path, self._size if self._size is not None else ABSENT)
-        broken = next((defect for defect in seen_file.defects if defect.code in _BROKEN), None)
-        return Failure(reason="structure", detail=f"{broken.code}: {broken.detail}", seen=seen_file.content) if broken else None
-
-    def _check_room(self) -> None:
-        """Before the first byte."""
-        assert self._place is not None
-        free = self._place.free_bytes()
-        if self._segments.left > free - self._limits.spare_bytes and self._segments.left > 0:
-            self._end(_no_room(self._segments.left, free))
-
-    def wait_for_other(self, seconds: float) -> None:
-        """Another process fetches it: look again then, or give up after a day."""
-        self.not_before = time.monotonic() + seconds
-        if time.monotonic() - self._began > self._limits.lock_seconds:
-            self._end(Failure(reason="busy", detail="another process has held it all the time"))
-
     # --- what is to be done next ---
 
     def next_claim(self) -> Claim | None:
@@ -191,10 +132,6 @@ class Download:
         if claim is not None:
             claim.moved_at = time.monotonic()
         return claim
-
-    @property
-    def _open(self) -> bool:
-        return self.outcome is None and not self._finishing and self._part is not None
 
     # --- one claim ---
 
@@ -238,8 +175,8 @@ class Download:
         with self._lock:
             if epoch != self._epoch:
                 return
-            known = meeting.Known(identity=self._identity, published_size=_int(self.wanted.size), digest=isinstance(self.wanted.digest, Published))
-            verdict = meeting.decide(asked, known, _seen(answer))
+            known = meeting.Known(identity=self._identity, published_size=judging.known(self.wanted.size), digest=isinstance(self.wanted.digest, Published))
+            verdict = meeting.decide(asked, known, judging.head_of(answer))
             if verdict.note and verdict.note not in self._notes:
                 self._notes.append(verdict.note)
             if answer.redirected:
@@ -250,10 +187,6 @@ class Download:
             epoch = self._settle(claim, epoch, verdict)
         if epoch >= 0:
             self._read(claim, epoch, answer, buffer, skipped=claim.start if verdict.kind == "whole" else 0)
-
-    @property
-    def _epoch(self) -> int:
-        return self._part.epoch if self._part is not None else -1
 
     def _settle(self, claim: Claim, epoch: int, verdict: meeting.Verdict) -> int:
         """Act on a verdict, under the lock: the epoch to read in, or -1 for nothing to read."""
@@ -327,17 +260,6 @@ class Download:
         self._segments.claims[:] = [claim]
         return self._epoch if self._learn(dataclasses.replace(verdict.identity, source=base.source, digest=base.digest)) else -1
 
-    def _start_over(self, identity: Identity) -> None:
-        assert self._part is not None
-        self._progress.advance(self.wanted.name, -total(self._part.here))
-        self._resumed = False
-        self._part.begin_anew(identity)
-        self._identity, self._size = identity, _int(self.wanted.size)
-        self._segments.of_whole(self._size)
-        if self._following is not None:
-            self._following.close()
-            self._following = None
-
     # --- reading ---
 
     def _read(self, claim: Claim, epoch: int, answer: Answer, buffer: memoryview, skipped: int) -> None:
@@ -390,17 +312,6 @@ class Download:
                 self._end(
                     Failure(reason="endless", detail=f"no length was announced, and {claim.position} bytes are more than may be written here", host=self.host)
                 )
-
-    def _note(self, claim: Claim, epoch: int) -> None:
-        assert self._part is not None
-        piece = self._segments.written(claim)
-        if piece[0] < piece[1] and epoch == self._epoch:
-            before = total(self._part.here)
-            last = claim.position >= claim.end and not self._segments.pending and len(self._segments.claims) == 1
-            self._part.note(epoch, piece, last)
-            self._progress.advance(self.wanted.name, total(self._part.here) - before)
-            if self._following is not None:
-                self._following.follow(front(self._part.here))
 
     def _read_out(self, claim: Claim, epoch: int, answer: Answer, position: int) -> None:
         """The body is over, or what we wanted of it."""
@@ -480,13 +391,6 @@ class Download:
 
     # --- the end ---
 
-    def _follow(self) -> None:
-        """Let a digest follow, as soon as there is one to be had."""
-        if isinstance(self.wanted.digest, Published) and self._size is not None and self._part is not None and self.outcome is None:
-            if self._following is None:
-                self._following = Following(self._part.descriptor, self.wanted.digest, self._size, self._stop)
-            self._following.follow(front(self._part.here))
-
     def _finish_if_done(self, buffer: memoryview) -> None:
         with self._lock:
             if not self._open or not self._segments.done:
@@ -521,7 +425,7 @@ class Download:
             seen = self._following.result(buffer)
             if not seen:
                 raise Left
-            return None if matches(digest, seen) else _differs(digest, seen)
+            return None if matches(digest, seen) else judging.differs(digest, seen)
         assert self._place is not None
         return self._judge(str(self._place.folder / self._place.part))
 
@@ -532,83 +436,6 @@ class Download:
         if there is None or there.st_size != self._size or isinstance(self.wanted.digest, Published):
             return False
         return filecmp.cmp(self._place.folder / self._place.part, self._place.path, shallow=False)
-
-    def _succeed(self, outcome: Literal["fetched", "continued", "already_here"], size: int, aside: str = "") -> None:
-        verified: Literal["digest", "size", "structure"] = (
-            "digest" if isinstance(self.wanted.digest, Published) else "size" if _int(self.wanted.size) is not None else "structure"
-        )
-        self._tell(Outcome(name=self.wanted.name, outcome=outcome, bytes=size, verified=verified, replaced=aside))
-
-    def _end(self, failure: Failure) -> None:
-        with self._lock:
-            if self.outcome is None:
-                self._tell(Outcome(name=self.wanted.name, outcome="failed", bytes=self._size if self._size is not None else ABSENT, failure=failure))
-
-    def _tell(self, outcome: Outcome) -> None:
-        seconds = time.monotonic() - self._began
-        self.outcome = dataclasses.replace(
-            outcome, bytes_fetched=self.bytes_read, seconds=seconds, retries=self._retries, streams=self._streams, notes=tuple(dict.fromkeys(self._notes))
-        )
-        self.leave()
-        self._progress.finish(self.outcome)
-
-    def sync(self) -> None:
-        """Let what is here outlive a power cut."""
-        if self._part is not None:
-            self._part.sync()
-
-    def leave(self) -> None:
-        """Let go of everything; what is here stays for the next run."""
-        with self._lock:
-            if self._following is not None:
-                self._following.close()
-                self._following = None
-            if self._part is not None:
-                for claim in self._segments.claims:
-                    with contextlib.suppress(OSError, Left):  # what is not noted is fetched again
-                        self._note(claim, self._epoch)
-                self._part.leave()
-            if self._place is not None:
-                self._place.close()
-                self._place = None
-
-
-def _host(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
-
-
-def _int(value: object) -> int | None:
-    return value if isinstance(value, int) else None
-
-
-def _seen(answer: Answer) -> meeting.Seen:
-    first, _, size = answer.content_range
-    headers = answer.headers
-    return meeting.Seen(
-        status=answer.status,
-        etag=headers.get("etag", ""),
-        modified=headers.get("last-modified", ""),
-        date=headers.get("date", ""),
-        length=answer.length,
-        first=first,
-        size=size,
-        encoding=answer.encoding,
-    )
-
-
-def _differs(digest: Published, seen: str) -> Failure:
-    shown = seen[: len(digest.value)]
-    return Failure(
-        reason="digest-differs", detail=f"{digest.algorithm} {shown}, published ({digest.source}): {digest.value}", expected=digest.value, seen=shown
-    )
-
-
-def _no_room(needed: int, free: int) -> Failure:
-    detail = f"{needed} bytes are needed, {max(free, 0)} are free"
-    return Failure(reason="no-space", detail=detail, errno=errno.ENOSPC, expected=str(needed), seen=str(max(free, 0)))
 
 
 class _Disk(Exception):

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import stat
 import time
 from pathlib import Path
@@ -82,6 +83,8 @@ class Place:
 
     def free_bytes(self) -> int:
         """What this user may still write there."""
+        if not hasattr(os, "statvfs"):
+            return shutil.disk_usage(self.folder).free
         state = os.statvfs(self.folder)
         return state.f_bavail * state.f_frsize
 
