@@ -124,14 +124,15 @@ class Run:
 
         survey, case = self._survey, self._seen()
         assert survey is not None and self.report is not None
-        self._before = before = self._judged(case)
+        self._before = self._judged(case)
         self._cannot = "" if self.options.spec else "a repair needs a target that was named: --diagnose SPEC"
         if self._cannot:
             self._judge()
             return
 
         def work() -> None:
-            self._cannot = put_right(case, before.diagnoses, survey, self.options.repair_from, judge, progress or (lambda text: None), self._done)
+            whole = apply_waivers(judge(case), self.options.waivers, datetime.date.today())  # a broken network counts, whatever was asked with -k
+            self._cannot = put_right(case, whole.diagnoses, survey, self.options.repair_from, judge, progress or (lambda text: None), self._done)
 
         try:
             call = self._called(work)

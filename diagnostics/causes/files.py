@@ -158,7 +158,16 @@ def _lfs_remedies(finding: Finding, case: Case) -> list[Remedy]:
     again_from_hub = fetch_again(
         case, finding, "Or fetch the files themselves, without git. With the model's own id in place of ORG/NAME:" if case.target.kind != "hub" else ""
     )
-    return again_from_hub if case.target.kind == "hub" else [pull, *again_from_hub]
+    if case.target.kind == "hub":
+        return again_from_hub
+    if case.target.kind != "directory":
+        return [pull, *again_from_hub]
+    ours = Remedy(
+        do="Or, where the folder was cloned from the hub, let this tool fetch what the pointers name, without git-lfs; it verifies it and keeps the pointers.",
+        run=f"{again(case)} --diagnose-repair",
+        check=again(case),
+    )
+    return [pull, ours, *(remedy for remedy in again_from_hub if remedy.run != ours.run)]
 
 
 def _page_remedies(finding: Finding, case: Case) -> list[Remedy]:

@@ -54,6 +54,7 @@ ON_THE_WAY = frozenset({"settings", "names", "connections", "proxies", "tls", "h
 SNAPSHOT = re.compile(r"(?P<kind>model|dataset)s--(?P<name>[^/]+)/snapshots/(?P<commit>[0-9a-f]{40})/?$")
 Kind = Literal["missing", "cut", "corrupt", "misplaced", "stale"]
 _COMMIT, _SHA256 = re.compile(r"[0-9a-f]{40}"), re.compile(r"[0-9a-f]{64}")
+_POINTER = re.compile(r"stands for (?P<size>\d{1,18}) bytes, sha256 (?P<oid>[0-9a-f]{64})")
 _PARTIAL = re.compile(r"(?P<etag>[0-9a-f]{40,64})(?:\.[0-9a-f]{8})?\.incomplete$")
 
 
@@ -66,6 +67,7 @@ class Source:
     wanted: tuple[str, ...] = ()  # of them, those that count for the loader
     commit: str = ""
     digests: tuple[Published, ...] = ()  # that came with a list or a URL
+    pointers_only: bool = False  # known from a git clone: good for what its pointers name, and for nothing else
 
     @functools.cached_property
     def by_path(self) -> dict[str, RemoteFile]:
@@ -89,7 +91,7 @@ def repairs(case: Case, diagnoses: Iterable[Diagnosis], source: Source | None = 
     files, source = case.files, source or own_source(case)
     if not isinstance(files, Files) or not files.readable or source is None or is_of_another_revision(case, source):
         return ()
-    found = [*_of_files(case, files, source), *_of_absent(case, files, source)]
+    found = [*_of_files(case, files, source), *(() if source.pointers_only else _of_absent(case, files, source))]
     found += _of_ref(case, files, source) if files.files or found else []
     found += _of_memories(case)
     found += _of_partials(files, source, found)
@@ -117,11 +119,13 @@ def is_of_another_revision(case: Case, source: Source) -> bool:
     if not isinstance(case.files, Files) or case.files.place == "cache" or SNAPSHOT.search(case.files.path):
         return False
     known = {digest.path: digest for digest in _checked(case) if digest.actual == digest.expected}
-    return any(_differs(seen, known.get(seen.path), source.file(seen.path)) for seen in case.files.files if not seen.defects)
+    return any(_differs(seen, known.get(seen.path), source.file(seen.path)) for seen in case.files.files if not seen.defects or is_pointer(seen))
 
 
 def _differs(seen: FileSeen, digest: Digest | None, file: RemoteFile | None) -> bool:
-    """A whole file of weights that is not the source's. Small files may have been edited, by right."""
+    """A whole file of weights, or a pointer to one, that is not the source's. Small files may have been edited, by right."""
+    if file and isinstance(file.sha256, str) and (pointed := pointed_to(seen)):
+        return pointed.value != file.sha256
     if file is None or not seen.content.startswith(("safetensors", "torch", "gguf", "hdf5", "onnx")):
         return False
     if digest and isinstance(file.sha256, str) and digest.algorithm == "sha256":
@@ -136,7 +140,7 @@ def _of_files(case: Case, files: Files, source: Source) -> Iterator[Repair]:
     wrong = {digest.path: digest for digest in _checked(case) if digest.actual != digest.expected}
     right = {digest.path for digest in _checked(case) if digest.actual == digest.expected}
     for seen in files.files:
-        if seen.content == "link-elsewhere":  # it leads out of the cache: a person's own doing
+        if seen.content == "link-elsewhere" or (source.pointers_only and not is_pointer(seen)):  # leads out of the cache: a person's own doing
             continue
         defect = next((item for item in seen.defects if item.code in CUT | CORRUPT | GONE), None)
         if seen.path in wrong or (defect and seen.path not in right):
@@ -152,6 +156,8 @@ def _checked(case: Case) -> tuple[Digest, ...]:
 def _expected(seen: FileSeen, source: Source, digest: Digest | None) -> Published | Unseen:
     """What the file is to be: by its source, else by what was compared, else by the blob's own name."""
     file = source.file(seen.path)
+    if not seen.blob and (pointed := pointed_to(seen)):
+        return pointed
     if file and (published := published_of(file, source)):
         return published
     if digest:
@@ -256,6 +262,18 @@ def _cheapest(repair: Repair, partial: FileSeen | None) -> Repair:
 def _lies_among_blobs(seen: FileSeen) -> bool:
     folder, _, name = seen.location.rpartition("/")
     return folder.endswith("/blobs") and bool(_SHA256.fullmatch(name) or _COMMIT.fullmatch(name))
+
+
+def is_pointer(seen: FileSeen) -> bool:
+    """Whether a git-lfs pointer lies in the file's place."""
+    return any(defect.code == "lfs-pointer" for defect in seen.defects)
+
+
+def pointed_to(seen: FileSeen) -> Published | Unseen:
+    """The content that a pointer stands for, by its own words (``files_judged``: "stands for N bytes, sha256 X")."""
+    detail = next((defect.detail for defect in seen.defects if defect.code == "lfs-pointer"), "")
+    match = _POINTER.fullmatch(detail)
+    return Published(path=seen.path, value=match["oid"], source="git-lfs pointer", bytes=int(match["size"])) if match else ABSENT
 
 
 def _linked(seen: FileSeen, source: Source) -> Repair:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
 from diagnostics.case import ABSENT, Case, Diagnosis, Files, Judgement, Listing, RemoteFile, Target, record
@@ -11,8 +12,9 @@ from diagnostics.probes import cache
 from diagnostics.probes.listing import resolve_url
 from diagnostics.probes.survey import DEFAULT_ENDPOINT, Survey, prepare
 from diagnostics.redact import Secrets, plain
+from diagnostics.repair.clone import hub_clone
 from diagnostics.repair.place import Place
-from diagnostics.repair.plan import SNAPSHOT, Source, own_source
+from diagnostics.repair.plan import SNAPSHOT, Source, is_pointer, own_source
 
 Judge = Callable[[Case], Judgement]
 
@@ -59,10 +61,13 @@ def find(case: Case, survey: Survey, named: str, judge: Judge) -> Found | str:
         if source is None:
             return "nothing was seen of its files"
         return _found(case, survey, source)
-    spec = named or _of_snapshot(case)
+    spec, clone = named or _of_snapshot(case), ""
+    if not spec:
+        spec = clone = _of_clone(case, survey)
     if not spec:
         return "nobody said where whole files of this folder come from: name it with --diagnose-repair-from ORG/NAME (or a list, or URLs)"
-    return _looked_at(spec, survey, judge)
+    found = _looked_at(spec, survey, judge)
+    return replace(found, source=replace(found.source, pointers_only=True)) if clone and isinstance(found, Found) else found
 
 
 def _of_snapshot(case: Case) -> str:
@@ -71,6 +76,14 @@ def _of_snapshot(case: Case) -> str:
     if match is None:
         return ""
     return f"{'hub' if match['kind'] == 'model' else 'dataset'}:{match['name'].replace('--', '/', 1)}@{match['commit']}"
+
+
+def _of_clone(case: Case, survey: Survey) -> str:
+    """The repository and commit that a folder of git-lfs pointers was cloned from, if from the hub that this environment points to; the pointers name the content."""
+    files = case.files
+    if case.target.kind != "directory" or not isinstance(files, Files) or not any(is_pointer(seen) for seen in files.files):
+        return ""
+    return hub_clone(cache.real(case.target.paths[0]), urlsplit(survey.secrets.endpoint or DEFAULT_ENDPOINT).hostname or "")
 
 
 def _looked_at(spec: str, survey: Survey, judge: Judge) -> Found | str:

@@ -240,9 +240,19 @@ class _Work:
     def _checked(self, repair: Repair, staged: str, outcome: transfer.Outcome) -> _Made:
         if outcome.outcome == "failed":
             failure = outcome.failure
+            if failure and failure.reason in ("digest-differs", "size-differs", "structure", "no-space"):
+                self._drop(staged)  # of no use to a later run, or in everybody's way
             said = (f"{failure.reason}: {failure.detail}" if failure.detail else failure.reason) if failure else "it failed"
             return _Made(by=OWN, fetched=outcome.bytes_fetched, problem=self.means.secrets.clean(said))
         return self._judged(repair, staged, _Made(by=OWN, fetched=outcome.bytes_fetched))
+
+    def _drop(self, staged: str) -> None:
+        """What was made for this file in the staging folder, under whatever name a transfer gave it."""
+        stem = os.path.basename(staged)
+        with contextlib.suppress(OSError):
+            for name in os.listdir(self.folder):
+                if name.lstrip(".").startswith(stem):
+                    _unlink(os.path.join(self.folder, name))
 
     def _judged(self, repair: Repair, staged: str, made: _Made) -> _Made:
         """What was brought, if it is right; wrong bytes are of no use to anybody."""

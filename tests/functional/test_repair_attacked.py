@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import random
 import signal
@@ -77,7 +78,7 @@ def test_killed_at_any_moment_the_next_run_ends_right(damage: object, stage: Sta
     damage(cached)  # type: ignore[operator]
     lying = final_names(cached)
     chance = random.Random(7)
-    for _ in range(4):
+    for _ in range(3):
         process = start(stage, tmp_path / "killed")
         time.sleep(1.0 + 1.6 * chance.random())
         process.kill()
@@ -107,7 +108,7 @@ def test_interrupted_it_says_so_and_leaves_what_was(stage: Stage, tmp_path: Path
 
 def test_two_repairs_at_once_make_one(stage: Stage, tmp_path: Path) -> None:
     """The second waits and finds nothing left to do; both end healthy."""
-    cached = staged(stage, None, slow(400_000))
+    cached = staged(stage, None, slow(1_500_000))
     flipped(cached)
     running = [start(stage, tmp_path / name) for name in ("one", "two")]
     assert [process.wait(60) for process in running] == [0, 0]
@@ -134,6 +135,44 @@ def test_wrong_bytes_are_not_taken(damage: object, stage: Stage, monkeypatch: py
     assert not list(cached.hub.rglob("*.corrupt-*"))
 
 
+@pytest.mark.parametrize("whole", [False, True], ids=["what is here is continued", "fetched whole"])
+@pytest.mark.parametrize("client", [True, False], ids=["with huggingface_hub", "without"])
+def test_wrong_bytes_that_no_look_saw_are_found_by_the_digest(whole: bool, client: bool, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a file that no probe samples is served wrong: the repair itself finds it, says so, and leaves no trace."""
+    small = min((file for file in REPOSITORY.files if file.large), key=lambda file: len(file.data))
+    spoiled = hubs.spoiled(hubs.cdn(REPOSITORY), lambda request: small.sha256 in request.path, lambda reply: reply.but(body=corrupted(reply.body)))
+    cached = staged(stage, monkeypatch, spoiled)
+    blob = cached.blob(small)
+    blob.write_bytes(b"" if whole else small.data[:9000])
+    lying = blob.read_bytes()
+    if not client:
+        monkeypatch.setattr("diagnostics.repair.work._Work._hub_client", lambda work: None)
+    mended = mend()
+    assert [item.outcome for item in mended.done] == ["failed"], mended.done
+    assert "published" in mended.done[0].reason or "digest" in mended.done[0].reason
+    assert mended.after.verdict == "broken"
+    assert (blob.read_bytes(), list(cached.hub.rglob("*.corrupt-*")), cached.left()) == (lying, [], [])
+
+
+def test_a_disk_that_fills_midway_loses_nothing(stage: Stage, tmp_path: Path) -> None:
+    """There was room when it began; what was begun is removed, since it would stand in everybody's way."""
+    if reason := why_no_namespace():
+        pytest.skip(reason)
+    cached = staged(stage, None)
+    flipped(cached)
+    filler = f"while [ ! -d {cached.folder}/.diagnostics-repair ]; do sleep 0.02; done; dd if=/dev/zero of={cached.hub}/filler bs=64k 2>/dev/null"
+    script = (
+        f"mount --make-rprivate / && cp -a {cached.hub} {stage.folder}/kept && mount -t tmpfs -o size=9m none {cached.hub} && cp -a {stage.folder}/kept/. {cached.hub}/ "
+        f"&& (({filler}) & {' '.join(command(tmp_path))}; code=$?; sha256sum {cached.blob(cached.shard)}; ls -A {cached.folder} {cached.folder}/.diagnostics-repair; exit $code)"
+    )
+    before = hashlib.sha256(cached.blob(cached.shard).read_bytes()).hexdigest()
+    outcome = run(["unshare", "--mount", "sh", "-c", script], tmp_path, stage.environment(), cwd=stage.work)
+    assert outcome.code == 1, outcome.output
+    assert [item["outcome"] for item in outcome.document["repairs"]] == ["failed"], outcome.output
+    assert "space" in outcome.document["repairs"][0]["reason"]
+    assert f"{before}  " in outcome.output, "what lay there lies there still"
+
+
 @pytest.mark.parametrize(
     "spoil",
     [lambda reply: reply.but(cut_after=9000), lambda reply: reply.but(status=503, body=b""), lambda reply: reply.but(body=b"<html>sign in</html>")],
@@ -141,7 +180,6 @@ def test_wrong_bytes_are_not_taken(damage: object, stage: Stage, monkeypatch: py
 )
 def test_a_hub_that_fails_loses_nothing(spoil: object, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The damaged file stays where it is."""
-    monkeypatch.setattr("diagnostics.transfer.Limits.retries", 0, raising=False)
     cached = staged(stage, monkeypatch, hubs.spoiled(hubs.cdn(REPOSITORY), hubs.always, spoil))  # type: ignore[arg-type]
     flipped(cached)
     mended = mend()

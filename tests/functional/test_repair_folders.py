@@ -191,3 +191,47 @@ def test_a_dataset_is_a_repository_too(stage: Stage) -> None:
     mended = mend(f"dataset:{REPOSITORY.name}")
     assert [(item.repair.path, item.outcome) for item in mended.done] == [(SHARD, "repaired")], mended.done
     assert blob.read_bytes() == data(SHARD)
+
+
+# --- clones without git-lfs ---------------------------------------------------------------------------------------------------
+
+
+def cloned(folder: Path, url: str, commit: str = REPOSITORY.commit) -> None:
+    """A clone as git without git-lfs leaves it: pointers in place of what is large."""
+    git = folder / ".git"
+    (git / "refs" / "heads").mkdir(parents=True)
+    (git / "config").write_text(f'[core]\n\tbare = false\n[remote "origin"]\n\turl = {url}\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n[branch "main"]\n')
+    (git / "HEAD").write_text("ref: refs/heads/main\n")
+    (git / "refs" / "heads" / "main").write_text(f"{commit}\n")
+    for item in REPOSITORY.files:
+        if item.large:
+            (folder / item.path).write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{item.sha256}\nsize {len(item.data)}\n")
+
+
+def test_pointers_of_a_clone_are_replaced_by_what_they_name(stage: Stage, folder: Path) -> None:
+    """From the hub that this environment points to, at the clone's own commit; what else is missing in it is its owner's."""
+    cloned(folder, f"{stage.variables['HF_ENDPOINT']}/{REPOSITORY.name}.git")
+    (folder / "vocab.txt").unlink()
+    mended = mend(str(folder))
+    assert sorted(mended.outcomes) == [("corrupt", f"model-0000{number}-of-00002.safetensors", "repaired") for number in (1, 2)], (mended.done, mended.cannot)
+    assert wrong(folder) == ["vocab.txt"]
+    assert len(list(folder.glob("*.corrupt-*"))) == 2
+
+
+@pytest.mark.parametrize("url", ["https://elsewhere.example/lab/tiny-bert", "git@github.com:lab/tiny-bert.git", "", "https://[", "file:///etc"])
+def test_a_clone_from_elsewhere_is_no_source(url: str, stage: Stage, folder: Path) -> None:
+    """Only the hub that this environment points to is asked."""
+    cloned(folder, url)
+    mended = mend(str(folder))
+    assert mended.done == []
+    assert "--diagnose-repair-from" in mended.cannot
+    assert [request for requests in stage.visits.values() for request in requests] == []
+
+
+def test_a_pointer_to_other_content_is_not_fetched(stage: Stage, folder: Path) -> None:
+    """What the hub has under this name is not what the pointer names."""
+    cloned(folder, f"{stage.variables['HF_ENDPOINT']}/{REPOSITORY.name}")
+    (folder / SHARD).write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 794816\n")
+    mended = mend(str(folder))
+    assert mended.done == []
+    assert (folder / SHARD).read_text().startswith("version ")
