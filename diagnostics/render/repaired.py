@@ -8,6 +8,7 @@ from diagnostics.case import Repaired, Repairs, Report
 from diagnostics.redact import plain
 from diagnostics.render import words
 
+MOST_PATHS = 10
 SAID = {"repaired": "repaired", "not_needed": "nothing to do", "refused": "left as it is", "failed": "failed"}
 HOW = {
     "fetch": "fetched anew",
@@ -60,9 +61,9 @@ def line(item: Repaired) -> str:
 
 
 def kept(repairs: Repairs) -> str:
-    """The command that removes what was replaced, "" for nothing."""
+    """The command that removes what was replaced; "" for nothing, and for more than a line holds: ``report.json`` has them."""
     paths = [item.kept for item in repairs.done if item.kept]
-    return f"rm -- {' '.join(_quoted(path) for path in paths)}" if paths else ""
+    return f"rm -- {' '.join(_quoted(path) for path in paths)}" if 0 < len(paths) <= MOST_PATHS else ""
 
 
 def _quoted(path: str) -> str:

@@ -23,6 +23,8 @@ from diagnostics.redact import Secrets, plain
 
 START_SECONDS = 60.0
 STALL_SECONDS = 180.0  # without a byte more on the disk, and without a word: its own time-outs are shorter
+MOST_BYTES = 1 << 40  # of a file whose size nobody said
+SLACK_BYTES = 64 << 20
 MARK = "diagnose-repair "
 # The working folder is left first of all: a json.py that lies there must not run.
 PROGRAM = r"""
@@ -90,15 +92,15 @@ class HubClient:
         self.version = plain(str(first.get("version", "")), 40)
         self.problem = "" if self.version else self._problem(first)
 
-    def fetch(self, path: str, tell: Callable[[int], None]) -> Brought:
-        """Bring one file of the commit. ``tell`` gets the bytes on the disk now and then."""
+    def fetch(self, path: str, tell: Callable[[int], None], size: int | None = None) -> Brought:
+        """Bring one file of the commit. ``tell`` gets the bytes on the disk now and then; what grows beyond ``size`` by more than a little is ended."""
         try:
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps(path) + "\n")
             self._process.stdin.flush()
         except (OSError, ValueError):
             return Brought(problem="huggingface_hub's process ended")
-        said = self._next(STALL_SECONDS, tell)
+        said = self._next(STALL_SECONDS, tell, MOST_BYTES if size is None else _bytes_in(self.cache) + size + SLACK_BYTES)
         at = os.path.realpath(str(said["at"])) if said.get("at") and said.get("path") == path else ""
         if at and os.path.isfile(at) and at.startswith(os.path.realpath(self.cache) + os.sep):
             return Brought(at=at)
@@ -131,13 +133,16 @@ class HubClient:
                         self._said.put(value if isinstance(value, dict) else {})
         self._said.put({})  # the end
 
-    def _next(self, patience: float, tell: Callable[[int], None] | None = None) -> dict[str, Any]:
-        """What it says next; nothing where it ended, or where neither a word nor a byte came for ``patience`` seconds."""
+    def _next(self, patience: float, tell: Callable[[int], None] | None = None, most: int = MOST_BYTES) -> dict[str, Any]:
+        """What it says next; nothing where it ended, where neither a word nor a byte came for ``patience`` seconds, or where its cache grew beyond ``most`` bytes."""
         size, since = -1, time.monotonic()
         while time.monotonic() - since < patience:
             with contextlib.suppress(queue.Empty):
                 return self._said.get(timeout=0.5)
             now = _bytes_in(self.cache)
+            if now > most:
+                self.close()
+                return {"failed": "ValueError", "message": "more came than the file is long: the download was ended"}
             if now != size:
                 size, since = now, time.monotonic()
                 if tell:

@@ -51,6 +51,8 @@ class Place:
         """Where the file ``path`` of the target is found. Raises Refused where that is outside."""
         if not is_inside(path):
             raise Refused("its name leads out of the folder")
+        if self.kind == "folder" and any(part.startswith(".") for part in path.split("/")):
+            raise Refused("it would lie in a hidden folder, or be hidden: no loader reads that, other programs might")
         found = os.path.join(self.entries, *path.split("/"))
         parent, root = os.path.realpath(os.path.dirname(found)), os.path.realpath(self.entries)
         if parent != root and not parent.startswith(root.rstrip(os.sep) + os.sep):

@@ -281,13 +281,14 @@ class _Work:
 
     def _by_client(self, repair: Repair, staged: str, client: HubClient) -> _Made:
         who = f"huggingface_hub {client.version}"
-        brought = client.fetch(repair.path, lambda count: self.means.tell(f"repairing {repair.path}: {count / 1e6:.0f} MB"))
+        size = repair.size if isinstance(repair.size, int) else None
+        brought = client.fetch(repair.path, lambda count: self.means.tell(f"repairing {repair.path}: {count / 1e6:.0f} MB"), size)
         if brought.problem:
             return _Made(by=who, problem=f"{who}: {brought.problem}")
-        size = os.path.getsize(brought.at)
+        length = os.path.getsize(brought.at)
         os.replace(brought.at, staged)
         name = os.path.basename(brought.at) if os.path.basename(os.path.dirname(brought.at)) == "blobs" else ""
-        return self._judged(repair, staged, _Made(by=who, fetched=size, blob=name))
+        return self._judged(repair, staged, _Made(by=who, fetched=length, blob=name))
 
     # --- what the cache keeps beside the files ---
 

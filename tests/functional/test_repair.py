@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from diagnostics.lab.stage import Stage
+from diagnostics.case import Target
+from diagnostics.lab import hub as hubs
+from diagnostics.lab.stage import HUB, Stage
 from diagnostics.lab.worlds.healthy import fill_cache, put_up_hub
-from tests.functional.damages import DAMAGES, Cached, mend, sharded
+from diagnostics.redact import Secrets
+from diagnostics.repair.client import HubClient
+from tests.functional.damages import DAMAGES, Cached, flipped, mend, missing_shard, sharded
 
 NO_CLIENT = "import sys; sys.modules['huggingface_hub'] = None"
 
@@ -71,3 +76,51 @@ def test_a_healthy_cache_is_left_alone(cached: Cached) -> None:
     mended = mend()
     assert (mended.done, mended.after.verdict) == ([], "healthy")
     assert {path: os.lstat(path).st_mtime_ns for path in cached.hub.rglob("*")} == before
+
+
+def test_the_client_reads_a_repaired_cache_as_any_other(cached: Cached) -> None:
+    """Nothing that is kept or made disturbs its own scan of the cache, and it finds every file without the network."""
+    from huggingface_hub import hf_hub_download, scan_cache_dir
+
+    flipped(cached)
+    assert [item.outcome for item in mend().done] == ["repaired"]
+    scanned = scan_cache_dir(cached.hub)
+    assert scanned.warnings == []
+    assert [(repo.repo_id, repo.nb_files) for repo in scanned.repos] == [(cached.repository.name, len(cached.repository.files))]
+    found = [hf_hub_download(cached.repository.name, file.path, cache_dir=cached.hub, local_files_only=True) for file in cached.repository.files]
+    assert [Path(path).read_bytes() for path in found] == [file.data for file in cached.repository.files]
+
+
+def test_links_that_cannot_be_made_are_files(cached: Cached, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the client does it on such a file system: the content itself lies in the snapshot; and it is repaired there, too."""
+
+    def refuse(*_arguments: object) -> None:
+        raise PermissionError(errno.EPERM, "no links here")
+
+    missing_shard(cached)
+    monkeypatch.setattr("diagnostics.repair.place.os.symlink", refuse)
+    for damage in (lambda: None, lambda: os.truncate(cached.link(cached.shard.path), 5000)):
+        damage()
+        mended = mend()
+        assert ([item.outcome for item in mended.done], mended.after.verdict, cached.wrong()) == (["repaired"], "healthy", []), mended.done
+        assert not cached.link(cached.shard.path).is_symlink()
+
+
+def test_a_download_without_an_end_is_ended(cached: Cached, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client would go on until the disk is full: it is ended once it has brought more than the file is long."""
+    monkeypatch.setattr("diagnostics.repair.client.SLACK_BYTES", 1 << 20)
+    cached.blob(cached.shard).unlink()
+    endless = hubs.spoiled(
+        hubs.hub(sharded()), hubs.of_file(cached.shard.path), lambda reply: reply.but(body=bytes(400_000_000), chunked=True, bytes_per_second=4e6)
+    )
+    client = HubClient(
+        "", hub_target(), sharded().commit, str(stage.work / "client"), {**stage.environment(), "HF_ENDPOINT": stage.web(HUB, endless)}, Secrets()
+    )
+    brought = client.fetch(cached.shard.path, lambda count: None, len(cached.shard.data))
+    assert brought.at == ""
+    assert "more came than" in brought.problem or "onsistency" in brought.problem, brought
+    client.close()
+
+
+def hub_target() -> Target:
+    return Target(spec=sharded().name, kind="hub", name=sharded().name)

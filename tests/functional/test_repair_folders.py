@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from diagnostics.lab import hub as hubs
 from diagnostics.lab import model
 from diagnostics.lab.http import App, file, text
+from diagnostics.lab.hub import Repository
 from diagnostics.lab.stage import Stage
 from diagnostics.lab.worlds.healthy import fill_cache, put_up_hub
 from tests.functional.damages import Cached, broken_link, flipped, mend, sharded, truncated
@@ -191,6 +194,21 @@ def test_a_dataset_is_a_repository_too(stage: Stage) -> None:
     mended = mend(f"dataset:{REPOSITORY.name}")
     assert [(item.repair.path, item.outcome) for item in mended.done] == [(SHARD, "repaired")], mended.done
     assert blob.read_bytes() == data(SHARD)
+
+
+def test_nothing_hidden_is_written_into_a_folder(stage: Stage, folder: Path) -> None:
+    """An index that names a git hook, and a source that has one: whoever made both does not get to run it."""
+    hook = model.ModelFile(path=".git/hooks/post-checkout", data=b"#!/bin/sh\n")
+    hostile = Repository(name="lab/hostile", files=(*REPOSITORY.files, hook))
+    stage.variables["HF_ENDPOINT"] = os.environ["HF_ENDPOINT"] = stage.web("hostile.example", hubs.hub(hostile))
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    index["weight_map"]["x"] = hook.path
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    (folder / SHARD).unlink()
+    mended = mend(str(folder), named="lab/hostile")
+    assert ("missing", SHARD, "repaired") in mended.outcomes
+    assert [item.outcome for item in mended.done if item.repair.path == hook.path] in ([], ["failed"])
+    assert not (folder / ".git").exists()
 
 
 # --- clones without git-lfs ---------------------------------------------------------------------------------------------------
