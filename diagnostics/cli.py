@@ -78,10 +78,14 @@ def explain(name: str) -> int:
     if name != "-" and (name in BY_ID or not (os.path.exists(name) or "/" in name or "." in name)):  # an id has neither
         return run([f"--diagnose-explain={name}"])
     try:
-        clues = errors.clues_of(errors.read_error(name), "")
+        text = errors.read_error(name)
     except OSError as error:
         print(f"“{plain(name, 80)}” cannot be read: {error.strerror}", file=sys.stderr)
         return 4
+    if not text.strip():
+        print(f"“{plain(name, 80)}”: there is nothing in it to read", file=sys.stderr)
+        return 4
+    clues = errors.clues_of(text, "")
     print("\n".join(errors.lines(clues)))
     return 1 if clues.explanations else 0
 

@@ -40,7 +40,10 @@ def read(chosen: Options, stdin: bytes) -> Inputs:
         raise pytest.UsageError("--diagnose-error and --diagnose-case do not go together: the report has its own machine")
     from diagnostics import errors
 
-    clues = errors.clues_of(_error(chosen.error, stdin), chosen.spec)
+    text = _error(chosen.error, stdin)
+    if not text.strip():
+        raise pytest.UsageError(f"--diagnose-error “{shown(chosen.error)}”: there is nothing in it to read")
+    clues = errors.clues_of(text, chosen.spec)
     about = "standard input" if chosen.error == "-" else shown(chosen.error)
     return Inputs(spec=chosen.spec or clues.guessed, clues=clues, against=against, lines=tuple(errors.lines(clues, about)))
 

@@ -48,7 +48,6 @@ def _facts(trial: Trial) -> dict[str, str]:
         "seconds": f"{trial.seconds:.1f}",
         "where": where,
         "at": f" in {where}" if where else f" at {trial.step}" if trial.step else "",
-        "load": "command" if trial.way == "command" else "load",
     }
     facts["who"] = KILLERS[trial.killer].format_map(facts)
     facts["crash"] = CRASHES.get(trial.signal, "a fault in compiled code")
@@ -187,7 +186,7 @@ CAUSES: tuple[Cause, ...] = (
     _cause(
         "load-failed",
         ("author", "you"),
-        "The {load} {ended}",
-        "What was tried is {what}, as you would do it; nothing that was seen here explains how it ended.",
+        "The load {ended}, and nothing that was seen here explains it",
+        "What was tried is {what}, as you would do it.",
     ),
 )  # fmt: skip

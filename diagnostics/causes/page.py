@@ -49,11 +49,9 @@ def _page(cause: Cause, heading: str = "#") -> str:
     lines = [
         f"{heading} {cause.id}",
         "",
-        _plain(cause.title) + ".",
-        "",
+        *([_told(cause.title), ""] if _tells(_told(cause.title)) else []),
         *([f"In short: {_plain(known['means'])}.", ""] if known.get("means") else []),
-        _plain(cause.why),
-        "",
+        *([_told(cause.why), ""] if _told(cause.why) else []),
         f"- Severity: {kind}",
         f"- Whose: {', '.join(WHOSE[owner] for owner in cause.owner)}",
         *told,
@@ -63,8 +61,21 @@ def _page(cause: Cause, heading: str = "#") -> str:
     return "\n".join(lines)
 
 
+def _told(template: str) -> str:
+    """A title or a reason with its places left open; a sentence that is nothing but such places says nothing here."""
+    open_places = re.sub(r"…(?:[ ,]*…)+", "…", re.sub(r"\{\w+\}", "…", template))
+    sentences = [sentence.strip() for sentence in re.split(r"(?<=[.!?]) ", open_places)]
+    text = " ".join(sentence for sentence in sentences if re.search(r"\w", sentence)).strip().rstrip(".")
+    return text + ("" if text.endswith("…") or not text else ".")
+
+
+def _tells(title: str) -> bool:
+    """Whether it says anything with its places open: some titles are nearly all of what was found."""
+    return len(re.findall(r"[A-Za-z]{2,}", title)) >= 4
+
+
 def _plain(template: str) -> str:
-    """A template with its places shown as HOST, ISSUER …"""
+    """A command or an advice with its places shown as HOST, ISSUER …, to be replaced."""
     return re.sub(r"\{(\w+)\}", lambda match: match[1].upper().replace("_", " "), template).strip().rstrip(".") if template else ""
 
 

@@ -176,13 +176,18 @@ def _leads_to(pid: int, ancestor: int, parents: dict[int, int]) -> bool:
     return False
 
 
-def _resident(pids: list[int]) -> int:
-    """Memory of their own that these processes hold (anonymous and shared memory; mapped files can be dropped)."""
-    total = 0
-    for pid in pids:
-        for match in re.finditer(r"^Rss(?:Anon|Shmem):\s+(\d+) kB$", _read(f"/proc/{pid}/status"), re.MULTILINE):
-            total += int(match[1]) * 1024
-    return total
+def _taken(pids: list[int], more_than: int) -> int:
+    """Memory of their own that these processes hold together (anonymous and shared; mapped files can be dropped). What forked processes share counts once, by
+    the slower look that tells it (smaps_rollup), where it would be too much otherwise."""
+    total = sum(_field(f"/proc/{pid}/status", "Rss(?:Anon|Shmem)") for pid in pids)
+    if total <= more_than or len(pids) < 2:
+        return total
+    shares = [_field(f"/proc/{pid}/smaps_rollup", "Pss_(?:Anon|Shmem)") for pid in pids]
+    return sum(shares) or total
+
+
+def _field(path: str, names: str) -> int:
+    return sum(int(match[1]) * 1024 for match in re.finditer(rf"^{names}:\s+(\d+) kB$", _read(path), re.MULTILINE))
 
 
 def _send(pids: list[int], number: int) -> None:
@@ -206,7 +211,7 @@ class Load:
         self.ended_for = ""  # time, memory, parent
         self.dry = False  # the machine's memory ran out
         self.left = 0
-        self.most_resident = 0
+        self.most_taken = 0
 
     # --- start ---
 
@@ -276,10 +281,10 @@ class Load:
 
     def _takes_too_much(self) -> bool:
         """Where no control group bounds it, and where the machine runs dry, we are the ones who end it."""
-        taken = _resident([self.pid, *_descendants()] if not self.group.folder else [self.pid])
-        self.most_resident = max(self.most_resident, taken)
+        taken = _taken(_descendants(), self.request["memory"])
+        self.most_taken = max(self.most_taken, taken)
         self.dry = _available() < self.request["floor"]
-        return self.dry or (not self.group.folder and taken > self.request["memory"])
+        return self.dry or taken > self.request["memory"]  # in a group of its own too: root may leave it
 
     def _out_of_time(self) -> None:
         """Ask where it is (faulthandler writes its traceback at SIGABRT), then end it."""
@@ -388,7 +393,7 @@ class Load:
             "dry": self.dry,
             "seconds": time.monotonic() - self.started,
             "processor_seconds": self.processor_seconds,
-            "peak": max(self.peak, self.most_resident),
+            "peak": max(self.peak, self.most_taken),
             "group_peak": self.group.peak(),
             "group_kills": self.group.kills(),
             "left": self.left,

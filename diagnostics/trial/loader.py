@@ -74,7 +74,10 @@ def transformers_model(job: dict[str, Any]) -> Any:
     if job["tokenizer"]:
         say(step="tokenizer", what="AutoTokenizer")
         transformers.AutoTokenizer.from_pretrained(job["name"], trust_remote_code=False, **where)
-    kind = next((getattr(transformers, name) for name in job["architectures"] if hasattr(transformers, name)), None)
+    named = job["architectures"]
+    if not named and hasattr(transformers, "AutoConfig"):  # it is fetched only now
+        named = transformers.AutoConfig.from_pretrained(job["name"], trust_remote_code=False, **where).architectures or ()
+    kind = next((getattr(transformers, name) for name in named if hasattr(transformers, name)), None)
     more = {}
     if kind is None:
         kind, more = transformers.AutoModel, {"trust_remote_code": False}

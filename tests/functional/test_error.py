@@ -93,6 +93,15 @@ def test_a_file_that_is_not_there_is_one_sentence(tmp_path: Path, option: str) -
     assert option in outcome.output
 
 
+@pytest.mark.parametrize("text", ["", " \n\n\t\n"], ids=["empty", "blank"])
+def test_nothing_to_read_is_no_clean_bill(tmp_path: Path, text: str) -> None:
+    """A log that never arrived (an empty pipe, the wrong file) is a wrong use, not a healthy one."""
+    (tmp_path / "x.log").write_text(text)
+    for command in ([*SCRIPT, "demo", "--diagnose-error=x.log"], [*SCRIPT, "explain", "./x.log"]):
+        outcome = run(command, tmp_path)
+        assert (outcome.code, "nothing in it to read" in outcome.output) == (4, True), outcome.output
+
+
 def test_a_vague_error_gives_way_to_what_is_seen(tmp_path: Path) -> None:
     """In a world of the lab: the sentence that transformers prints for everything, and the one cause behind it."""
     (tmp_path / "error.log").write_text(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -20,8 +21,6 @@ from diagnostics.trial import plan_of, try_load
 
 if importlib.util.find_spec("transformers") is None or importlib.util.find_spec("torch") is None:
     pytest.skip("tried in a second environment (.ci/run): transformers and torch are not installed", allow_module_level=True)
-
-import dataclasses
 
 SMALL: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "vocab_size": 120}
 T5 = {"vocab_size": 120, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0}
@@ -42,7 +41,6 @@ MORE: list[tuple[str, str, dict[str, Any]]] = [
     ("T5Config", "T5EncoderModel", T5),
     ("ViTConfig", "ViTForImageClassification", VISION),
     ("MambaConfig", "MambaForCausalLM", {"hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 120, "state_size": 4}),
-    ("MimiConfig", "MimiModel", {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 4, "intermediate_size": 48}),
 ]
 HEALTHY = FEW + (MORE if os.environ.get("TRIAL_ALL") else [])
 
@@ -79,15 +77,17 @@ def test_what_transformers_saves_loads_without_a_word(tmp_path: Path, config: st
 
 
 def test_other_forms_of_weights_load_as_well(tmp_path: Path) -> None:
-    """Shards of float16; a pickle of the state alone in a folder of its own."""
+    """Shards of float16; a pickle beside the config; a pickle of the state by itself."""
     import torch
     import transformers
 
     made = transformers.BertModel(transformers.BertConfig(**SMALL)).half()
     made.save_pretrained(tmp_path / "shards", max_shard_size="20KB")
+    shutil.copytree(tmp_path / "shards", tmp_path / "bin", ignore=lambda folder, names: [name for name in names if "safetensors" in name])
+    torch.save(made.state_dict(), tmp_path / "bin" / "pytorch_model.bin")
     torch.save(made.state_dict(), tmp_path / "state.pt")
     assert len(list((tmp_path / "shards").glob("model-*.safetensors"))) > 1
-    for name in ("shards", "state.pt"):
+    for name in ("shards", "bin", "state.pt"):
         judgement, trial = tried(tmp_path / name)
         assert (roots(judgement), trial.outcome) == ([], "loaded"), trial
 
