@@ -11,7 +11,7 @@ from diagnostics.codec import encode
 MOST = 40
 MOST_VALUE = 90
 # Fields that differ between any two runs and tell nothing.
-NOISE = frozenset({"started", "seconds", "timings", "budget_seconds", "schema", "date", "fingerprint", "skew_seconds", "bytes_per_second", "first_byte_seconds", "stalled_seconds", "sha256", "available_bytes", "used_bytes", "free_bytes", "free_inodes", "swap_free_bytes", "extended_errors", "clues", "x-request-id", "etag", "age"})  # fmt: skip
+NOISE = frozenset({"started", "seconds", "timings", "budget_seconds", "schema", "date", "fingerprint", "skew_seconds", "bytes_per_second", "first_byte_seconds", "stalled_seconds", "sha256", "available_bytes", "used_bytes", "free_bytes", "free_inodes", "swap_free_bytes", "extended_errors", "clues", "x-request-id", "etag", "age", "peak_bytes", "memory_limit_bytes", "output_bytes"})  # fmt: skip
 # What a person would look at first.
 ORDER = ("environment", "packages", "journeys", "resolvers", "files", "disks", "memory", "listing", "digests", "target")
 # What names a member of a list, so that members are compared with their like and not by their place.

@@ -64,7 +64,8 @@ def _behind(trial: Trial, others: tuple[Diagnosis, ...]) -> Diagnosis | None:
     if trial.outcome == "killed":
         lack = (diagnosis for diagnosis in others if diagnosis.cause in LACK)
         return next(lack, None) if trial.killer else None
-    sections = (*MET, *ON_THE_WAY) if trial.network == "on" else MET
+    waits = trial.network == "as it is" and trial.outcome == "hung"  # what a client says of a network that fails is known; one that waits says nothing
+    sections = (*MET, *ON_THE_WAY) if trial.network == "on" or waits else MET
     best = _best(trial)
     errors = [diagnosis for diagnosis in others if diagnosis.severity == "error" and SECTION_OF.get(diagnosis.cause) in sections]
     if best is not None:  # its words are about one thing: only what is of that kind can be it, by the bytes rather than by the message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from diagnostics.redact import Secrets
 from diagnostics.trial import bounds_of, plan_of
 from diagnostics.trial.endings import trial_of
 from diagnostics.trial.plan import Plan, of_command
-from diagnostics.trial.process import Bounds, Ending
+from diagnostics.trial.process import Bounds, Ending, run_bounded
 from tests.unit.test_memory import V1, V2, tree, v1, v2
 
 GB = 10**9
@@ -314,3 +315,32 @@ def test_a_group_of_our_own_is_made_where_no_limit_is_left_behind(tmp_path: Path
     held = bounds_of(60, 0, tree(tmp_path / "held", "0::/a/b\n", V2.format(root="/"), v2("a/b", 10 * GB) | v2("a") | v2("")))[0]
     old = bounds_of(60, 0, tree(tmp_path / "old", "4:memory:/y\n", V1.format(root="/"), v1("y") | v1("")))[0]
     assert [[Path(folder).name for _, folder in bounds.groups] for bounds in (free, held, old)] == [["b", "a", "cgroup"], ["b"], ["y"]]
+
+
+@pytest.mark.parametrize(("outcome", "roots"), [("hung", ["dns-name-unknown"]), ("failed", ["dns-name-unknown", "load-failed"])])
+def test_a_command_that_waits_may_wait_for_the_network(outcome: str, roots: list[str]) -> None:
+    """What stands in the way there is behind a wait, and not behind an exception that speaks of something else."""
+    from tests.unit.cases import journey, leg, unresolved
+
+    seen = case(read(command(), **({"signal": 6, "ended_for": "time"} if outcome == "hung" else {"exit_status": 1})))
+    nowhere = journey(leg(resolution=unresolved("EAI_NONAME", {"rcode": "NXDOMAIN"})))
+    assert [cause for cause, _ in found(dataclasses.replace(seen, journeys=(nowhere,)))] == roots
+
+
+# --- the keeper, for real -----------------------------------------------------------------------------------------------------
+
+SHARED = (
+    "import os, time\nhold = bytearray(os.urandom(1 << 20)) * 150\nfor number in range(3):\n    if os.fork() == 0: time.sleep(1); os._exit(0)\ntime.sleep(1)"
+)
+TOGETHER = (
+    "import os, time\nfor number in range(4):\n    if os.fork() == 0: hold = bytearray(os.urandom(1 << 20)) * 80; time.sleep(20); os._exit(0)\ntime.sleep(20)"
+)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="tried in a second environment: /proc tells what is taken")
+@pytest.mark.parametrize(("program", "ended"), [(SHARED, ""), (TOGETHER, "memory")], ids=["shared by forked processes", "taken by several together"])
+def test_without_a_control_group_memory_is_watched(program: str, ended: str) -> None:
+    """What forked processes share counts once; what several take counts together."""
+    bounds = Bounds(seconds=60, memory_bytes=200 << 20, floor_bytes=0)
+    ending = run_bounded([sys.executable, "-c", program], {"PATH": "/usr/bin:/bin"}, bounds)
+    assert (ending.ended_for, ending.group) == (ended, False)
