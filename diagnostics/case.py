@@ -841,6 +841,41 @@ class Misfit:
 
 
 @record
+class Mismatch:
+    """A tensor that has another shape in the file than the architecture."""
+
+    name: str
+    held: tuple[int, ...]
+    due: tuple[int, ...]
+
+
+@record
+class ModelBuild:
+    """What the loader of ``python`` says of the weights' names and shapes, with the model built on the meta device: no weight was read."""
+
+    python: str
+    outcome: Literal["built", "failed"]
+    stage: str = ""  # import, config, build, done: where it ended
+    libraries: tuple[str, ...] = ()  # "transformers 5.24.0"
+    architecture: str = ""  # class
+    base: str = ""  # base_model_prefix
+    error: str = ""
+    message: str = ""
+    expected: int = 0  # tensors that the architecture has
+    compared: int = 0
+    vocabulary: int | Unseen = ABSENT
+    missing: tuple[str, ...] = ()  # the first few
+    missing_count: int = 0
+    missing_beside_head: int = 0  # of them, those of the model itself
+    unexpected: tuple[str, ...] = ()
+    unexpected_count: int = 0
+    prefix: str = ""  # that stands before the missing names
+    mismatched: tuple[Mismatch, ...] = ()
+    mismatched_count: int = 0
+    seconds: float = 0.0
+
+
+@record
 class Tokenizer:
     """What the tokenizer's files say. Ids count from 0; ``added`` are those of added tokens."""
 
@@ -867,6 +902,7 @@ class Model:
     rows: int | Unseen = ABSENT  # of the input embedding
     compared: int = 0  # tensors whose shape or presence was judged
     misfits: tuple[Misfit, ...] = ()
+    build: ModelBuild | Unseen = NOT_ASKED  # every name and shape, by the loader itself
     message: str = ""
 
 

@@ -94,6 +94,7 @@ class Run:
                 python=chosen.python,
                 wanted=wanted,
                 listed=bool(chosen.manifest),
+                build=chosen.load,  # with a trial load, torch's seconds are asked for anyway
                 progress=progress,
                 save_ca="" if self._before else chosen.save_ca,
             )

@@ -83,7 +83,7 @@ def _run(python: str, group: list[Candidate], variables: Mapping[str, str]) -> l
     patience = PATIENCE_SECONDS if any(item.doubt or not item.large for item in group) else MOMENT_SECONDS
     command = [os.path.expanduser(python) if python else sys.executable, "-B", "-c", PROGRAM, *(item.module for item in group)]
     started = time.monotonic()
-    output, errors, status = _output(command, patience, _variables(variables))
+    output, errors, status = _output(command, patience, clean_variables(variables))
     said = {item["module"]: item for item in _said(output)}
     trials = [_trial(item, said.get(item.module), _errors_of(item, errors)) for item in group if item.module in said]
     rest = [item for item in group if item.module not in said]
@@ -98,7 +98,7 @@ def _errors_of(item: Candidate, errors: str) -> str:
     return errors.partition(f"\n{MARK}{item.module}\n")[2].partition(f"\n{MARK}")[0]
 
 
-def _variables(variables: Mapping[str, str]) -> dict[str, str]:
+def clean_variables(variables: Mapping[str, str]) -> dict[str, str]:
     """The environment, but for what makes a Python do more; the dynamic loader speaks English."""
     return {name: value for name, value in variables.items() if name not in NOT_PASSED and "\0" not in value} | {"LC_ALL": "C"}
 
@@ -115,14 +115,14 @@ def _output(command: list[str], patience: float, variables: Mapping[str, str]) -
         output, errors = process.communicate(timeout=patience)
         status: int | None = process.returncode
     except subprocess.TimeoutExpired:
-        _end(process)
+        end_with_children(process)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=1.0)
         return "", "", None
     return output[:MOST_OUTPUT].decode("utf-8", "replace"), errors[:MOST_OUTPUT].decode("utf-8", "replace"), status
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end_with_children(process: subprocess.Popen[bytes]) -> None:
     """With what it started."""
     try:
         os.killpg(process.pid, signal.SIGKILL) if os.name == "posix" else process.kill()

@@ -154,6 +154,27 @@ def _json(home: Home, name: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+@dataclass(frozen=True)
+class Weights:
+    """The top home's config and the tables of its weights, for whoever compares more. ``folder`` is where it lies, ``file`` what a person calls the weights."""
+
+    folder: str
+    file: str
+    config: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+    whole: bool
+
+
+def weights_of(files: Files | Unseen, looks: Looks) -> Weights | Unseen:
+    """``Unseen`` where there is no config of a model with its weights."""
+    homes = _homes(files) if isinstance(files, Files) else []
+    config = _json(homes[0], "config.json") if homes else None
+    if config is None:
+        return Unseen("absent", "there is no config.json to build a model from")
+    tensors, index, whole = _tensors(homes[0], looks)
+    return Weights(homes[0].folder(), _weights_name(homes[0]), config, tensors, whole and not index)
+
+
 # --- weights --------------------------------------------------------------------------------------------------------------------
 
 

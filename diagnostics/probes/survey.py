@@ -34,8 +34,9 @@ from diagnostics.case import (
     Timing,
     Unseen,
 )
+from diagnostics.environment.process import variables
 from diagnostics.facts import clients
-from diagnostics.probes import accelerator, authority, cache_state, checksums, disk, dns, files, limits, memory, model, pace, packages
+from diagnostics.probes import accelerator, authority, cache_state, checksums, disk, dns, files, limits, memory, model, model_build, pace, packages
 from diagnostics.probes import http as http_probe
 from diagnostics.probes.budget import Deadline, start
 from diagnostics.probes.files_one import Looks
@@ -77,6 +78,7 @@ class Survey:
         digests: DigestMode = "auto",
         python: str = "",
         listed: bool = False,
+        build: bool = False,
         progress: Progress | None = None,
         cleanup: contextlib.ExitStack | None = None,
         save_ca: str = "",
@@ -85,6 +87,7 @@ class Survey:
         self._save_ca = save_ca
         self.wanted, self.budget_seconds, self.digests, self.python = wanted, budget_seconds, digests, python
         self.listed = listed  # a list of files is to be written
+        self.build = build  # the architecture is to be built by the library itself
         self._progress = progress or (lambda text: None)
         self._cleanup = cleanup or contextlib.ExitStack()
         self._lock = threading.Lock()
@@ -379,6 +382,15 @@ class Survey:
         for name, look in looks.items():
             if name in self.wanted:
                 self._saw(**{name: look()})
+        if self.build and "model" in self.wanted:
+            self._build(here, headers, deadline)
+
+    def _build(self, here: Files | Unseen, headers: Looks, deadline: Deadline) -> None:
+        """Every name and shape by the library itself: torch's import takes seconds, so this comes last, with the time that is left."""
+        self._progress("building the architecture without its weights")
+        seen, weights = self._seen.get("model", NOT_ASKED), model.weights_of(here, headers)
+        left = max(1.0, deadline.left() - 1.0)
+        self._saw(model=model_build.with_build(seen, weights, self.environment, self.python, left, variables()))
 
     def _will_download(self, listing: Listing | Unseen, here: Files | Unseen) -> bool:
         """Whether the client would fetch anything: not of what is all here, not when it was told to stay off the network."""
@@ -439,6 +451,7 @@ def prepare(
     python: str = "",
     wanted: frozenset[str] = EVERYTHING,
     listed: bool = False,
+    build: bool = False,
     progress: Progress | None = None,
     save_ca: str = "",
 ) -> Survey:
@@ -465,6 +478,7 @@ def prepare(
         digests=digests,
         python=python,
         listed=listed,
+        build=build,
         progress=progress,
         cleanup=stack,
         save_ca=save_ca,
