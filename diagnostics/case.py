@@ -926,6 +926,7 @@ class Digests:
     unverified_bytes: int = 0
     unpublished: tuple[str, ...] = ()  # nothing to compare with
     seconds_left: float = 0.0  # estimate for the unverified ones
+    unreadable: tuple[FileSeen, ...] = ()  # their beginning could be read, and bytes further on could not
     known: tuple[Published, ...] = ()  # every digest of what is here, published or computed: only where a list of files is to be written
 
 

@@ -176,8 +176,45 @@ def _page_remedies(finding: Finding, case: Case) -> list[Remedy]:
     return [*fetch_again(case, finding), first]
 
 
+# errno → (why, what to do, what to run). By its name, which the probe puts into the detail.
+READ_ERRORS = {
+    "ESTALE": ("The server no longer knows the file that was opened there: it was replaced, or the export moved.", "Mount it anew, or let the export's owner look at it", "findmnt -T {path}"),
+    "ENOTCONN": ("What serves this mount has ended (a FUSE mount: s3fs, gcsfuse, sshfs).", "Unmount it and mount it again", "findmnt -T {path}"),
+    "EIO": ("The disk, or whatever serves this mount, has the file and cannot give its bytes.", "Look at what the kernel says of the disk, then put the file on another one", "dmesg | grep -iE 'i/o error|medium|nfs|fuse' | tail"),
+}  # fmt: skip
+READ_ERRORS |= {"EBADMSG": ("The file system's own checksum of these bytes is wrong: they changed on the disk.", *READ_ERRORS["EIO"][1:])}
+READ_ERRORS |= dict.fromkeys(("EUCLEAN", "ENODATA", "ENXIO", "ENODEV", "EREMOTEIO", "ENOMEDIUM"), READ_ERRORS["EIO"])
+READ_ERRORS |= dict.fromkeys(("EHOSTDOWN", "ETIMEDOUT"), ("The server of this mount does not answer.", *READ_ERRORS["ESTALE"][1:]))
+REFUSED = "The system refuses this user the file, so no loader gets it either."
+
+
+def _read_error(detail: str) -> tuple[str, str, str] | None:
+    match = re.match(r"reading it fails: ([A-Z0-9]+) \(", detail)
+    return READ_ERRORS.get(match[1]) if match else None
+
+
+def _unreadable(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    """Refused, or broken below: those are two findings."""
+    own = of_step(faults, "files", "file-unreadable")
+    groups: dict[str, list[Fault]] = {}
+    for fault in own:
+        broken = _read_error(_detail(case, fault))
+        groups.setdefault(broken[0] if broken else REFUSED, []).append(fault)
+    findings = []
+    for why, group in groups.items():
+        findings += found("file-unreadable", group, file_facts(case, group) | {"why": why, "detail": _detail(case, group[0])})
+    return findings
+
+
+def _detail(case: Case, fault: Fault) -> str:
+    return file_facts(case, [fault])["detail"] or next((line.seen for line in fault.evidence if line.fact == "reading"), "")
+
+
 def _unreadable_remedies(finding: Finding, case: Case) -> list[Remedy]:
     path = finding.facts["path"]
+    if broken := next((row for row in READ_ERRORS.values() if row[0] == finding.facts["why"]), None):
+        look = Remedy(do=f"{broken[1]}: {finding.facts['detail']}.", run=broken[2].format(path=shell_path(path)), check=f"cat {shell_path(path)} | wc -c")
+        return [look, *fetch_again(case, finding, "Then fetch the file again, to a disk that can be read. With the model's own id in place of ORG/NAME:")]
     if "no regular file" in finding.facts["detail"]:
         return fetch_again(
             case,
@@ -317,7 +354,7 @@ def _cause(
 
 
 CAUSES: tuple[Cause, ...] = (
-    _cause("file-unreadable", ("machine",), "{path} cannot be read: {detail}", "The system refuses this user the file, so no loader gets it either. Loaders often report it as missing.", _unreadable_remedies),
+    _cause("file-unreadable", ("machine",), "{path} cannot be read: {detail}", "{why} Loaders often report it as missing, or end with a bus error.", _unreadable_remedies, _unreadable),
     _cause(
         "model-directory-empty",
         ("you",),

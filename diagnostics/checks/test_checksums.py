@@ -19,6 +19,11 @@ def test_files_are_what_was_published(digests: Digests, here: tuple[Files, ...],
         seen = fact(subject, digest.algorithm, str(digest.actual), f"{digest.expected} ({digest.source})")
         copy = [fact(subject, "differs", digest.differs, f"as in {digest.copy}")] if digest.differs else []
         expect.that(digest.actual == digest.expected, "mismatch", subject, seen, fact(subject, "bytes", digest.bytes), *copy, step="digests")
+    for item in digests.unreadable:
+        subject = Subject(kind="file", name=places.get(item.path) or item.path)
+        for defect in item.defects:
+            what = fact(subject, "what it is", item.content or "a file", defect.detail)
+            expect.that(False, defect.code, subject, what, fact(subject, "from byte", defect.offset), fact(subject, "bytes", item.bytes), step="files")
     if digests.unverified:
         expect.skip(
             f"{len(digests.unverified)} files ({size(digests.unverified_bytes)}) are not verified; it would take about {duration(digests.seconds_left)} (--diagnose-digests all)"

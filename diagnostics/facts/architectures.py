@@ -93,7 +93,7 @@ def dimension(form: int | str, config: Mapping[str, Any], facts: ModelType, dept
     if form == "?" or depth > 4:
         return None
     if "|" in form:
-        return next((found for part in form.split("|") if (found := dimension(part, config, facts, depth + 1)) is not None), None)
+        return next((found for part in form.split("|") if (found := dimension(part, config, facts, depth + 1))), None)  # 0 is "as the next says"
     if "*" in form:
         factors = [dimension(part, config, facts, depth + 1) for part in form.split("*")]
         return None if None in factors else functools.reduce(int.__mul__, factors)  # type: ignore[arg-type]
@@ -103,7 +103,7 @@ def dimension(form: int | str, config: Mapping[str, Any], facts: ModelType, dept
     if form.isdigit():
         return int(form)
     value = setting(form, config)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 < value < MOST:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST:
         return value
     default = facts.defaults.get(form)
     return None if default is None else dimension(default, config, facts, depth + 1)

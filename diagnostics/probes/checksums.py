@@ -13,13 +13,13 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from diagnostics import redact
-from diagnostics.case import Digest, Digests, Environment, Files, FileSeen, Listing, Published, Target, Unseen
-from diagnostics.probes import cache, checksums_kept
+from diagnostics.case import Defect, Digest, Digests, Environment, Files, FileSeen, Listing, Published, Target, Unseen
+from diagnostics.probes import cache, checksums_kept, read_errors
 from diagnostics.probes import checksums_archives as archives
 from diagnostics.probes import checksums_copies as copies
 from diagnostics.probes.budget import start
@@ -96,8 +96,15 @@ def see_digests(
         unverified_bytes=_total(left),
         unpublished=unpublished,
         seconds_left=_total(left) / max(rate, 1.0),
+        unreadable=tuple(_unreadable(tasks, hashing.unreadable)),
         known=(*published, *_computed(found)) if listed else (),
     )
+
+
+def _unreadable(tasks: list[Task], defects: Mapping[str, Defect]) -> Iterator[FileSeen]:
+    for task in tasks:
+        if task.location in defects:
+            yield FileSeen(path=task.expected[0].path, location=redact.path(task.location), bytes=task.bytes, defects=(defects[task.location],))
 
 
 def _computed(found: Iterable[Digest]) -> Iterator[Published]:
@@ -273,6 +280,7 @@ class _Hashing:
     total: int = 0
     done: int = 0
     hashed: dict[str, tuple[dict[str, str], float]] = field(default_factory=dict)
+    unreadable: dict[str, Defect] = field(default_factory=dict)
     failures: list[BaseException] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -336,7 +344,10 @@ class _Hashing:
                     self._advance(count)
                     if self.over() or self._hopeless(done, task.bytes, started):
                         return None
-        except OSError:
+        except OSError as error:
+            if read_errors.is_broken(error):
+                with self.lock:
+                    self.unreadable[task.location] = Defect(code="file-unreadable", detail=f"reading it fails: {read_errors.said(error)}", offset=done)
             return None
         return {name: one.hexdigest() for name, one in hashes.items()}
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from diagnostics import redact
 from diagnostics.case import ABSENT, Defect, FileSeen, Unseen
+from diagnostics.probes import read_errors
 from diagnostics.probes.cache import is_inside
 from diagnostics.probes.files_judged import by_name
 from diagnostics.probes.formats import Bytes, Look, Need, look_at
@@ -34,7 +35,7 @@ def examine_whole(path: str, location: str, expected: int | Unseen = ABSENT) -> 
     try:
         return _read(seen, path, descriptor)
     except OSError as error:
-        return replace(seen, defects=(Defect(code="file-unreadable", detail=f"reading it fails: {os.strerror(error.errno or errno.EIO)}"),)), Look("")
+        return replace(seen, defects=(Defect(code="file-unreadable", detail=f"reading it fails: {read_errors.said(error)}"),)), Look("")
     finally:
         os.close(descriptor)
 
@@ -83,6 +84,8 @@ def _not_opened(location: str, error: OSError | ValueError) -> Defect:
         return Defect(code="cache-link-broken", detail=f"it is a link to {redact.path(os.readlink(location))}, where nothing is")
     if number in (errno.ENOENT, errno.ENOTDIR):
         return Defect(code="file-missing", detail="it went away")
+    if isinstance(error, OSError) and read_errors.is_broken(error):
+        return Defect(code="file-unreadable", detail=f"reading it fails: {read_errors.said(error)}")
     return Defect(code="file-unreadable", detail=f"{os.strerror(number or errno.EACCES)}{who_owns(location)}")
 
 

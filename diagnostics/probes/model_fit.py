@@ -348,7 +348,7 @@ def _too_many_layers(fit: Fit, facts: ModelType) -> list[Misfit]:
     for prefix, key in facts.layers.items():
         count = dimension(key, fit.config, facts)
         there = max((_layer_of(name) for name in fit.names if name.startswith(prefix) and pattern_of(name) in facts.tensors), default=-1) + 1
-        if count and there > count:
+        if count is not None and there > count:
             because = f"{key} of config.json is {count}; the layers behind would be left out in silence"
             return [
                 Misfit(

@@ -506,3 +506,9 @@ def test_without_a_config_there_is_nothing_to_fit(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("a,b\n")
     target = Target(spec=str(tmp_path), kind="directory", paths=(str(tmp_path),))
     assert not see_model(target, HERE, see_files(target, HERE, ABSENT))
+
+
+def test_no_layers_at_all_is_a_number_too(tmp_path: Path) -> None:
+    """num_hidden_layers 0 is not the default of 12: the layers in the file are too many, none is missing."""
+    found = judged(model(tmp_path / "m", {"num_hidden_layers": 0}))
+    assert [root.cause for root in found] == ["shape-mismatch"] and "0 layers" in found[0].title
