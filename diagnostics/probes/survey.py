@@ -418,11 +418,19 @@ class Survey:
             return
         listing, here = self._seen.get("listing", NOT_ASKED), self._seen.get("files", NOT_ASKED)
 
+        began = time.monotonic()
+
         def progress(done: int, total: int) -> None:
-            self._progress(f"verified {done / 1e6:.0f} of {total / 1e6:.0f} MB")
+            self._progress(_hashed(done, total, time.monotonic() - began))
 
         seen = checksums.see_digests(self.target, self.environment, listing, here, self.digests, DIGEST_SECONDS, progress, self._stopped, self.listed)
         self._saw(digests=seen)
+
+
+def _hashed(done: int, total: int, seconds: float) -> str:
+    """How far hashing is, how fast, and how long it will still take."""
+    rate = done / seconds if seconds > 0.2 else 0.0
+    return f"verified {done / 1e6:.0f} of {total / 1e6:.0f} MB" + (f", {rate / 1e6:.0f} MB/s, {(total - done) / rate:.0f} s left" if rate else "")
 
 
 def _chosen(urls: list[str]) -> set[int]:

@@ -14,7 +14,7 @@ import pytest
 from diagnostics.case import ABSENT, Case, Digests, Environment, Files, Listing, Published, Target, Unseen
 from diagnostics.diagnosis import diagnose
 from diagnostics.lab import formats
-from diagnostics.probes import checksums, checksums_kept
+from diagnostics.probes import checksums, checksums_kept, survey
 from diagnostics.probes.checksums import see_digests
 from diagnostics.probes.files import see_files
 from tests.unit.files_made import COMMIT, cached, folder_target, git_sha1, hub_target, listing_of, model, noise, safetensors, seen_cached, tiny
@@ -342,3 +342,9 @@ def test_the_table_of_digests_is_written_to_no_link(tmp_path: Path, monkeypatch:
     monkeypatch.undo()
     table.save()
     assert ((tmp_path / "precious").read_text(), (tmp_path / "digests.json").stat().st_mode & 0o777) == ("precious", 0o600)
+
+
+def test_progress_tells_rate_and_time_left() -> None:
+    """Not in the first moments, when it would be a guess."""
+    assert survey._hashed(500_000_000, 2_000_000_000, 2.0) == "verified 500 of 2000 MB, 250 MB/s, 6 s left"
+    assert survey._hashed(1, 2_000_000_000, 0.01) == "verified 0 of 2000 MB"
