@@ -931,6 +931,29 @@ class Digests:
 
 
 @record
+class Request:
+    """One file that the installed client asked for in its own way."""
+
+    path: str
+    outcome: Literal["fetched", "refused", "failed"]  # refused: by an answer of HTTP
+    stage: Literal["metadata", "bytes"] = "metadata"  # how far it came
+    host: str = ""  # that the bytes came from
+    bytes: int = 0
+    status: int = 0
+    errors: tuple[str, ...] = ()  # "type: message", and what caused it
+    seconds: float = 0.0
+
+
+@record
+class ClientTrial:
+    """The installed client itself, tried in a child process."""
+
+    client: ClientUse
+    import_seconds: float = 0.0
+    requests: tuple[Request, ...] = ()
+
+
+@record
 class Host:
     host: str
     port: int
@@ -1040,6 +1063,7 @@ class Case:
     model: Model | Unseen = NOT_ASKED
     digests: Digests | Unseen = NOT_ASKED
     timings: tuple[Timing, ...] = ()
+    client_trial: ClientTrial | Unseen = NOT_ASKED
     clues: Clues | Unseen = NOT_ASKED
     trial: Trial | Unseen = NO_TRIAL
     pace: Pace | Unseen = NOT_ASKED

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from diagnostics import checks as checks_package
+from diagnostics.agreement import heard
 from diagnostics.case import (
     Case,
     Cause,
@@ -136,7 +137,7 @@ def judge(case: Case, wanted: Iterable[str] | None = None) -> Judgement:
     selected = None if wanted is None else set(wanted)
     asked = [(check, *_ask(check, case)) for check in all_checks() if selected is None or check.id in selected]
     faults = tuple(fault for _, expect, _, _ in asked for fault in expect.faults)
-    diagnoses = led(case, attribute(case, faults))
+    diagnoses = heard(case, led(case, attribute(case, faults)))
     results = tuple(_result(check, expect, error, seconds, diagnoses) for check, expect, error, seconds in asked)
     diagnoses = confirm(case, diagnoses, results)
     return Judgement(diagnoses=diagnoses, results=results, verdict=verdict(diagnoses, results))

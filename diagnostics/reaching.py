@@ -173,6 +173,6 @@ def _answer(leg: Leg, response: Response) -> Iterator[Seen]:
     status = response.status if isinstance(response.status, int) else 0
     if status == 407:
         yield "proxy-login", "the proxy wants a login (407)"
-    elif product or (status and not hosts.origin_headers(leg.host, fields)):
+    elif product or ((status >= 300 or response.content == "html") and not hosts.origin_headers(leg.host, fields)):
         page = f" “{response.title}”" if response.title else ""
         yield "filtered", f"HTTP {status}{page} is not the host's own answer" + (f": {product}" if product else "")

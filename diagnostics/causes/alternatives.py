@@ -17,6 +17,7 @@ WAYS = {
     "ipv4": "IPv4 alone",
     "other-address": "the address that another resolver gives",
     "port-443": "port 443 of the same host",
+    "plain-same-port": "plain HTTP at the same port",
     "without-sni": "a handshake that does not name the host",
     "tls-1.2": "TLS 1.2 alone",
     "tls-proxy": "TLS with the proxy itself",

@@ -9,6 +9,7 @@ from diagnostics.case import Address, Case, Cause, Connection, Evidence, Fault, 
 from diagnostics.causes.claims import (
     again,
     all_in_one,
+    counterfactual,
     first_hop_fine,
     host_port,
     hosts_needed,
@@ -315,13 +316,16 @@ def _ipv6_dead(leg: Leg) -> bool:
 
 def _ipv6(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     pairs = [(fault, leg) for fault, leg in _direct(case, faults, "mixed") if _ipv6_dead(leg)]
+    cut = [(fault, leg) for fault, leg in on_legs(case, faults, "handshake") if works(leg, "ipv4")]
+    if cut:
+        return [*_ipv6_cut(case, cut)]
     if not pairs:
         return []
     family = case.target.client.family if case.target.client else "requests"
     seconds = clients.facts(family).connect_seconds
     title = clients.title(case.target.client) if case.target.client else family
     wait = f"up to {seconds:.0f} s" if seconds else "more than two minutes (it has no time-out of its own)"
-    facts = {**_facts(*pairs[0]), "client": title, "wait": wait, "hosts": ", ".join(dict.fromkeys(leg.host for _, leg in pairs))}
+    facts = {**_facts(*pairs[0]), "client": title, "what": f"waits {wait}", "hosts": ", ".join(dict.fromkeys(leg.host for _, leg in pairs))}
     # A client with a time-out waits that long at each new connection and goes on; one without hangs.
     return [
         Finding(
@@ -334,6 +338,16 @@ def _ipv6(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     ]
 
 
+def _ipv6_cut(case: Case, pairs: list[tuple[Fault, Leg]]) -> list[Finding]:
+    """Connected over IPv6 and cut there: no client goes back to the other addresses then."""
+    title = clients.title(case.target.client) if case.target.client else "the client"
+    hosts = ", ".join(dict.fromkeys(leg.host for _, leg in pairs))
+    facts = {**_facts(*pairs[0]), "client": title, "what": "goes no further where it is cut after that", "hosts": hosts}
+    seen = tuple(note(fault.subject, "over IPv4 alone", found.detail) for fault, leg in pairs[:1] if (found := counterfactual(leg, "ipv4")))
+    subjects = tuple(dict.fromkeys(fault.subject for fault, _ in pairs))
+    return [Finding(cause="ipv6-broken", subjects=subjects, claims=tuple(fault for fault, _ in pairs), facts=facts, evidence=seen)]
+
+
 def _ipv6_remedies(finding: Finding, case: Case) -> list[Remedy]:
     host = finding.facts["host"]
     return [
@@ -341,6 +355,7 @@ def _ipv6_remedies(finding: Finding, case: Case) -> list[Remedy]:
             do="Prefer IPv4 on this machine (as root, one line in /etc/gai.conf), or repair the IPv6 route.",
             run="echo 'precedence ::ffff:0:0/96 100' | sudo tee -a /etc/gai.conf",
             check=f"getent ahosts {shlex.quote(host)}",
+            proof="seen",
         ),
         Remedy(do="Switch IPv6 off until the route is repaired.", run="sudo sysctl -w net.ipv6.conf.all.disable_ipv6=1", check=again(case)),
     ]
@@ -368,7 +383,7 @@ CAUSES = (
     Cause(
         id="ipv6-broken",
         owner=("network", "machine"),
-        title="IPv6 to {hosts} leads nowhere, though IPv4 works; {client} tries IPv6 first and waits {wait}",
+        title="IPv6 to {hosts} leads nowhere, though IPv4 works; {client} tries IPv6 first and {what}",
         why="The name has IPv6 addresses, this machine believes that it can use them, and nothing comes back. Python clients try the addresses one after another.",
         recognise=_ipv6,
         remedies=_ipv6_remedies,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+from typing import Literal
 
 from diagnostics.case import Case, Fault, Finding, Handshake, Leg, Remedy
 from diagnostics.causes.claims import again, by_subject, export, fails, host_port, on_legs, with_same_answers, works
@@ -91,13 +93,34 @@ def versions_remedies(finding: Finding, case: Case) -> list[Remedy]:
 def not_tls(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     def facts(fault: Fault, leg: Leg) -> dict[str, str]:
         assert isinstance(leg.handshake, Handshake)
-        return {**facts_of(case, leg), "said": leg.handshake.first_bytes or "something else", "url": leg.url}
+        tried = {name: "yes" if works(leg, name) else "" for name in ("plain-same-port", "port-443")}
+        return {**facts_of(case, leg), "said": leg.handshake.first_bytes or "something else", "url": leg.url, **tried}
 
     return by_subject("tls-not-tls", on_legs(case, faults, "handshake", "not_tls"), facts)
 
 
 def not_tls_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
+    if facts["port-443"]:
+        better = re.sub(r"(https://[^/]*?):\d+(?=/|$)", r"\1", facts["url"])
+        do = f"{facts['host']} speaks TLS at port 443: leave :{facts['port']} out of the address."
+        return [
+            Remedy(do=do, run=_endpoint_without_port(case, facts), check=f"curl -sSI {shlex.quote(better)}", proof="seen"),
+            *_where_it_speaks(finding, case),
+        ]
+    return _where_it_speaks(finding, case)
+
+
+def _endpoint_without_port(case: Case, facts: dict[str, str]) -> str:
+    """The line that sets HF_ENDPOINT without its port, where the address comes from there."""
+    endpoint = case.environment.endpoint
+    there = f"{facts['host']}:{facts['port']}"
+    return export("HF_ENDPOINT", endpoint.value.replace(there, facts["host"])) if endpoint and there in endpoint.value else ""
+
+
+def _where_it_speaks(finding: Finding, case: Case) -> list[Remedy]:
+    facts = finding.facts
+    proof: Literal["seen", "untried"] = "seen" if facts["plain-same-port"] else "untried"
     if facts["said"].startswith("HTTP/"):
         endpoint = case.environment.endpoint
         plain = facts["url"].replace("https://", "http://", 1)
@@ -107,12 +130,14 @@ def not_tls_remedies(finding: Finding, case: Case) -> list[Remedy]:
                     do=f"Port {facts['port']} of {facts['host']} speaks plain HTTP: write http:// in HF_ENDPOINT, or name the port that speaks TLS.",
                     run=export("HF_ENDPOINT", endpoint.value.replace("https://", "http://", 1)),
                     check=again(case),
+                    proof=proof,
                 )
             ]
         return [
             Remedy(
                 do=f"Port {facts['port']} of {facts['host']} speaks plain HTTP: write http:// in the URL, or name the port that speaks TLS.",
                 check=f"curl -sSI {shlex.quote(plain)}",
+                proof=proof,
             )
         ]
     return [

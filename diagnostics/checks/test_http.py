@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from diagnostics.case import Body, Evidence, Journey, Leg, Response, Subject
+from diagnostics.case import Body, ClientTrial, Evidence, Journey, Leg, Response, Subject, Unseen
 from diagnostics.checks.wording import destination, fact, size
+from diagnostics.facts.clients import title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,6 +115,31 @@ def test_downloads_can_resume(journeys: tuple[Journey, ...], expect: Expect) -> 
             )
     if not expect.examined:
         expect.skip("no file large enough to be worth resuming")
+
+
+def test_the_client_itself_comes_through(client_trial: ClientTrial | Unseen, journeys: tuple[Journey, ...], expect: Expect) -> None:
+    """Does the installed client itself, asked for the same files, get them?"""
+    if isinstance(client_trial, Unseen):
+        expect.skip(client_trial.detail or "it was not tried")
+        return
+    name = title(client_trial.client)
+    subject = Subject(kind="package", name=name)
+    for request in client_trial.requests:
+        if request.outcome == "failed" and in_trouble(journeys):
+            expect.skip(f"{name} fails as well: {request.errors[0]}")
+        elif request.outcome != "refused":  # an answer is the hub's, and judged where the journeys met it
+            seen = [fact(subject, f"{request.path}, {request.stage}", error, "fetched") for error in request.errors]
+            expect.that(request.outcome == "fetched", "client-differs", subject, *seen, step="client")
+
+
+def in_trouble(journeys: tuple[Journey, ...]) -> bool:
+    """Whether any request of ours did not come to a good end: then a failure of the client is the same one."""
+    return any(leg for journey in journeys for leg in journey.legs if not _came_through(leg))
+
+
+def _came_through(leg: Leg) -> bool:
+    answered = leg.response and leg.response.outcome == "answered" and isinstance(leg.response.status, int) and leg.response.status < 400
+    return bool(answered) and not (leg.body and leg.body.outcome not in ("complete", "sampled")) and getattr(leg.body, "why", "") != "timed_out"
 
 
 def _on_the_way(journeys: tuple[Journey, ...], leg: Leg) -> bool:

@@ -16,6 +16,7 @@ from diagnostics.lab.model import ModelFile, tiny_bert
 
 NAME = "lab/tiny-bert"
 COMMIT = "5f1c0e4a9d7b3c2e8a6f4d1b0c9e8f7a6b5c4d3e"
+OWN: Pairs = (("X-Request-Id", "Root=1-lab"), ("X-Powered-By", "lab-hub"))
 TOKEN = "hf_LabTokenLabTokenLabTokenLabToken00"  # a planted credential: no output may ever show it
 _API = re.compile(r"/api/(models|datasets)/(?P<name>[^/]+/[^/]+|[^/]+?)(?:/(?P<what>revision|tree)/(?P<revision>[^/]+))?")
 FILE = re.compile(r"/(?:datasets/)?(?P<name>[^/]+/[^/]+|[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
@@ -44,7 +45,7 @@ def hub(*repositories: Repository, cdn: str = "", token: str = TOKEN, tree: bool
     known = {repository.name: repository for repository in repositories}
 
     def app(request: Request) -> Reply:
-        return _answer(request, known, cdn, token, tree).with_headers(("X-Request-Id", "Root=1-lab"), ("X-Powered-By", "lab-hub"))
+        return _answer(request, known, cdn, token, tree).with_headers(*OWN)
 
     return app
 

@@ -28,7 +28,7 @@ def hub(*repositories: hubs.Repository, cdn: str, cas: str, token: str = hubs.TO
 
     def app(request: Request) -> Reply:
         if _TOKEN.fullmatch(request.path):
-            return _granted(cas)
+            return _granted(cas).with_headers(*hubs.OWN)
         reply = inner(request)
         match = hubs.FILE.fullmatch(request.path)
         item = large.get((match["name"], match["path"])) if match else None
@@ -56,7 +56,7 @@ def cas(*repositories: hubs.Repository, store: str) -> App:
             return text("unauthorized", 401)
         match = _PIECES.fullmatch(request.path)
         item = known.get(match["hash"]) if match else None
-        return text("not found", 404) if item is None else text(json.dumps(_pieces(item, store)), content_type="application/json")
+        return text("not found", 404) if item is None else text(json.dumps(_pieces(item, store)), content_type="application/json", headers=hubs.OWN)
 
     return app
 
@@ -79,7 +79,11 @@ def store(*repositories: hubs.Repository) -> App:
 
     def app(request: Request) -> Reply:
         item = known.get(request.path.rpartition("/")[2])
-        return text("denied", 403) if item is None or "X-Amz-Signature" not in request.query else file(xorb(item.data), item.sha256)
+        return (
+            text("denied", 403)
+            if item is None or "X-Amz-Signature" not in request.query
+            else file(xorb(item.data), item.sha256, headers=(("X-Amz-Cf-Id", "lab"),))
+        )
 
     return app
 

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from diagnostics.case import (
     ABSENT,
     NOT_ASKED,
+    Address,
     Certificate,
     Connection,
     Counterfactual,
@@ -46,6 +47,7 @@ ALL_SECONDS = 6.0
 FETCH_SECONDS = 2.0
 OTHER_SCHEME_SECONDS = 1.5
 MOST_PROXIES = 4
+HTTPS_PORT = 443
 NOWHERE = "/pytest-diagnostics-asks-who-answers"  # no host has that; what redirects it redirects everything
 PERMANENT = frozenset({301, 308})  # what a host says of itself; a portal lasts only until somebody signs in
 Question = Callable[[], Counterfactual]
@@ -67,13 +69,14 @@ def _questions(leg: Leg, arrival: Arrival, stop: Stop, means: Means) -> dict[str
     if failed_before_handshake(leg):
         found |= _other_routes(leg, means)
     found |= _about_addresses(leg, means)
+    found |= _about_resolvers(leg, means)
     found |= {name: functools.partial(_spoken_to_as, name, scheme, leg, means) for name, scheme in _other_ways_to_speak(leg)}
     if isinstance(leg.connection, Connection) and not leg.connection.address and leg.scheme == "https" and leg.route.kind == "direct":
         found["plain-http"] = functools.partial(_plain_http, leg, means)
     if isinstance(leg.tunnel, Tunnel) and leg.tunnel.outcome in ("silent", "closed", "reset"):
         found["proxy-alive"] = functools.partial(_proxy_alive, leg, means)
     if isinstance(leg.handshake, Handshake) and arrival.dial:
-        found |= _about_handshake(leg, leg.handshake, arrival, means)
+        found |= _about_handshake(leg, leg.handshake, arrival, stop, means)
     if isinstance(leg.response, Response):
         found |= _about_response(leg, leg.response, arrival, stop, means)
         if is_absolute(leg) and (leg.response.outcome != "answered" or (isinstance(leg.response.status, int) and leg.response.status >= 400)):
@@ -195,6 +198,23 @@ def _about_addresses(leg: Leg, means: Means) -> dict[str, Question]:
     disputed = resolution.hosts_file or resolution.search_domain or any(one.isdisjoint(other) for one in said for other in said)
     others = set().union(*said) - {address.ip for address in resolution.addresses}
     return {"other-address": functools.partial(_answers_at, "other-address", tuple(sorted(others)), leg, means)} if disputed and others else {}
+
+
+def _about_resolvers(leg: Leg, means: Means) -> dict[str, Question]:
+    """Where the name does not resolve and one of the configured resolvers knows it: whether the host is at the address that this one gives."""
+    resolution = leg.resolution
+    if leg.route.kind != "direct" or not isinstance(resolution, Resolution) or resolution.addresses:
+        return {}
+    knowing = {f"resolver:{answer.server}": answer.addresses for answer in resolution.resolvers if answer.addresses}
+    return {name: functools.partial(_answers_at, name, addresses, leg, means) for name, addresses in list(knowing.items())[:2]}
+
+
+def _about_families(leg: Leg, means: Means) -> dict[str, Question]:
+    """Where TLS fails over IPv6: whether it comes about over IPv4 alone."""
+    made, resolution = leg.connection, leg.resolution
+    over6 = isinstance(made, Connection) and isinstance(made.address, Address) and made.address.family == "ipv6"
+    others = tuple(address.ip for address in resolution.addresses if address.family == "ipv4") if isinstance(resolution, Resolution) else ()
+    return {"ipv4": functools.partial(_answers_at, "ipv4", others, leg, means)} if over6 and others else {}
 
 
 def _direct_answer(stop: Stop, means: Means) -> Counterfactual:
@@ -321,7 +341,7 @@ def date_of(sock: ssl.SSLSocket, host: str, means: Means) -> tuple[str, float | 
     return date, response.skew_seconds if isinstance(response.skew_seconds, float) else None
 
 
-def _about_handshake(leg: Leg, seen: Handshake, arrival: Arrival, means: Means) -> dict[str, Question]:
+def _about_handshake(leg: Leg, seen: Handshake, arrival: Arrival, stop: Stop, means: Means) -> dict[str, Question]:
     dial = arrival.dial
     assert dial is not None
     found: dict[str, Question] = {}
@@ -335,7 +355,22 @@ def _about_handshake(leg: Leg, seen: Handshake, arrival: Arrival, means: Means) 
         )
     if seen.outcome not in ("accepted", "store_unusable") and leg.route.kind == "direct":
         found["plain-http"] = functools.partial(_plain_http, leg, means)
+        found |= _about_families(leg, means)
+    if seen.outcome == "not_tls" and leg.route.kind == "direct":
+        found["plain-same-port"] = functools.partial(_plain_same_port, stop, means)
+        if leg.port != HTTPS_PORT and isinstance(leg.resolution, Resolution):
+            there = tuple(address.ip for address in leg.resolution.addresses)
+            found["port-443"] = functools.partial(_answers_at, "port-443", there, dataclasses.replace(leg, port=HTTPS_PORT), means)
     return found
+
+
+def _plain_same_port(stop: Stop, means: Means) -> Counterfactual:
+    """Whether the same request is granted at the same port in plain HTTP. Without the token, which was meant for TLS."""
+    plain_url = stop.url.replace("https://", "http://", 1)
+    arrived = go(dataclasses.replace(stop, url=plain_url, with_token=False, through=Route(kind="direct"), sample=None), _hurried(means, 2.0))
+    status = arrived.leg.response.status if arrived.leg.response else ABSENT
+    works = isinstance(status, int) and status < 400
+    return Counterfactual(question="plain-same-port", works=works, detail=str(status) if isinstance(status, int) else "no answer")
 
 
 def _says_nothing(dial: tls.Dial, means: Means) -> Counterfactual:

@@ -22,6 +22,7 @@ from diagnostics.case import (
     ABSENT,
     NOT_ASKED,
     Case,
+    ClientTrial,
     ClientUse,
     Environment,
     Files,
@@ -36,7 +37,22 @@ from diagnostics.case import (
 )
 from diagnostics.environment.process import variables
 from diagnostics.facts import clients
-from diagnostics.probes import accelerator, authority, cache_state, checksums, disk, dns, files, limits, memory, model, model_build, pace, packages
+from diagnostics.probes import (
+    accelerator,
+    authority,
+    cache_state,
+    checksums,
+    client_trial,
+    disk,
+    dns,
+    files,
+    limits,
+    memory,
+    model,
+    model_build,
+    pace,
+    packages,
+)
 from diagnostics.probes import http as http_probe
 from diagnostics.probes.budget import Deadline, start
 from diagnostics.probes.files_one import Looks
@@ -53,9 +69,23 @@ DIGEST_SECONDS = 10.0
 GRACE_SECONDS = 1.0  # for what ran out of the budget to say so
 MOST_URLS = 16
 FILE_SAMPLE = http_probe.Sample(most_bytes=32 << 20, seconds=2.2)
-ON_NETWORK = frozenset({"journeys", "legs", "listing"})
+ON_NETWORK = frozenset({"journeys", "legs", "listing", "client_trial"})
 ON_LISTING = frozenset({"files", "model", "disks", "memory", "limits", "cache_state", "accelerators", "packages", "digests"})
-RECORDS = ("resolvers", "journeys", "listing", "files", "model", "disks", "memory", "limits", "cache_state", "accelerators", "packages", "digests")
+RECORDS = (
+    "resolvers",
+    "journeys",
+    "listing",
+    "files",
+    "model",
+    "disks",
+    "memory",
+    "limits",
+    "cache_state",
+    "accelerators",
+    "packages",
+    "digests",
+    "client_trial",
+)
 ASIDE = ("pace", "saved_authority")  # that come with others, or on request: nothing waits for them
 CONFIG, MOST_CONFIG, CONFIG_SECONDS = "config.json", 1 << 20, 8.0
 GUESSED_WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # as transformers names them (utils/__init__.py, SAFE_WEIGHTS_NAME, WEIGHTS_NAME)
@@ -154,6 +184,8 @@ class Survey:
 
     def _look(self, deadline: Deadline) -> None:
         chains = {"resolvers": self._look_at_resolvers, "network": self._look_at_network}
+        if "client_trial" in self.wanted:
+            chains["client"] = self._try_client
         listed = threading.Event()
         threads = [self._start(name, chain, deadline, listed) for name, chain in chains.items()]
         if self.wanted & ON_LISTING:
@@ -195,6 +227,21 @@ class Survey:
     def _look_at_resolvers(self, _deadline: Deadline, _listed: threading.Event) -> None:
         if "resolvers" in self.wanted or self.wanted & ON_NETWORK:
             self._saw(resolvers=dns.configured_resolvers())
+
+    def _try_client(self, deadline: Deadline, listed: threading.Event) -> None:
+        """Beside everything else: what the client says of itself."""
+        reason = self._no_network_because() or client_trial.worth_trying(self.target)
+
+        def largest(seconds: float) -> str:
+            listed.wait(seconds)
+            with self._lock:
+                listing = self._seen.get("listing")
+            return _by_size(listing)[-1].path if isinstance(listing, Listing) and listing.files else ""
+
+        tried: ClientTrial | Unseen = NOT_ASKED if reason is None else reason
+        if reason is None:
+            tried = client_trial.see_client(self.target, self.environment, self.secrets, variables(), self.python, deadline, largest)
+        self._saw(client_trial=tried)
 
     def _look_at_network(self, deadline: Deadline, listed: threading.Event) -> None:
         reason = self._no_network_because()
@@ -277,11 +324,10 @@ class Survey:
         """One small file and the largest: the largest shows the hosts that serve the bytes."""
         if not isinstance(listing, Listing):
             return [self._file_trip("small-file", RemoteFile(path="config.json"), "", means)] if self._api_answered() else []
-        counted = [file for file in listing.files if file.path in listing.wanted] or list(listing.files)
-        if not counted:
+        if not listing.files:
             return []
-        by_size = sorted(counted, key=lambda file: file.bytes if isinstance(file.bytes, int) else 0)
-        largest, small = by_size[-1], next((file for file in counted if file.path == "config.json"), by_size[0])
+        by_size = _by_size(listing)
+        largest, small = by_size[-1], next((file for file in by_size if file.path == "config.json"), by_size[0])
         trips = [self._file_trip("largest-file", largest, listing.commit, means)]
         return trips + ([self._file_trip("small-file", small, listing.commit, means)] if small is not largest else [])
 
@@ -431,6 +477,12 @@ def _hashed(done: int, total: int, seconds: float) -> str:
     """How far hashing is, how fast, and how long it will still take."""
     rate = done / seconds if seconds > 0.2 else 0.0
     return f"verified {done / 1e6:.0f} of {total / 1e6:.0f} MB" + (f", {rate / 1e6:.0f} MB/s, {(total - done) / rate:.0f} s left" if rate else "")
+
+
+def _by_size(listing: Listing) -> list[RemoteFile]:
+    """The files that count, or all where none does, the largest last."""
+    counted = [file for file in listing.files if file.path in listing.wanted] or list(listing.files)
+    return sorted(counted, key=lambda file: file.bytes if isinstance(file.bytes, int) else 0)
 
 
 def _chosen(urls: list[str]) -> set[int]:

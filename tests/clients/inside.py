@@ -286,8 +286,12 @@ def main(name: str, python: str) -> None:
             variables = {**machine.environment(), "HOME": str(machine.home), **machine.filled(cell)}
             variables |= PATIENCE | {"HF_ENDPOINT": cell.base}
             started = time.monotonic()
-            we = _both(machine, functools.partial(ours, cell, variables, measured, described))
-            they = _both(machine, functools.partial(ask, cell, variables))
+            we, they = {}, {}
+            for again in (cell, dataclasses.replace(cell, seconds=3 * cell.seconds)):  # on a machine that is busy, once more with patience
+                we = _both(machine, functools.partial(ours, again, variables, measured, described))
+                they = _both(machine, functools.partial(ask, again, variables))
+                if (we["works"], we["way"]) == (they["works"], they["way"]):
+                    break
             print(
                 json.dumps({"section": cell.section, "name": cell.name, "ours": we, "theirs": they, "seconds": round(time.monotonic() - started, 2)}),
                 flush=True,

@@ -236,6 +236,16 @@ def ipv6_broken_cdn(stage: Namespace) -> None:
     stage.firewall(f"ip6 daddr {IPV6_CDN} drop")
 
 
+@world("ipv6-broken-cut", needs="namespace", cause="ipv6-broken", twin="healthy-dual-stack")
+def ipv6_broken_cut(stage: Namespace) -> None:
+    """Something on the way resets TLS over IPv6; no client goes back to IPv4 after it has connected."""
+    healthy_dual_stack(stage)
+    for host, ip in ((HUB, IPV6_HUB), (CDN, IPV6_CDN)):
+        stage.zone[host] = (*(address for address in stage.zone[host] if address != ip), f"{ip}ff")
+        stage.address(f"{ip}ff")
+        stage.stack.enter_context(tcp.Server(tcp.after_hello("reset"), address=f"{ip}ff", port=443))
+
+
 @world("healthy-dual-stack", cause="", needs="namespace")
 def healthy_dual_stack(stage: Namespace) -> None:
     """Hosts with IPv4 and IPv6 addresses, all of which answer."""

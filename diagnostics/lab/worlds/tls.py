@@ -555,6 +555,14 @@ def not_tls_url(stage: Namespace) -> None:
     stage.spec = "https://files.corp.example:8080/model.bin"
 
 
+@world("tls-not-tls-other-port", needs="namespace", cause="tls-not-tls", twin="healthy-internet")
+def not_tls_other_port(stage: Namespace) -> None:
+    """HF_ENDPOINT names a port that speaks plain HTTP of something else; the hub is at 443."""
+    internet(stage)
+    stage.listen(HUB, serving(lambda request: text("no hub here", 404)), port=8443)
+    stage.variables["HF_ENDPOINT"] = f"https://{HUB}:8443"
+
+
 @world("tls-handshake-cut")
 def handshake_cut(stage: Stage) -> None:
     """The connection is reset after the ClientHello."""

@@ -99,6 +99,14 @@ def store_fails(stage: Stage) -> None:
     put_up(stage, store=lambda request: text("try later", 503))
 
 
+@world("client-cut-by-its-name", needs="namespace", cause="unexplained", twin="healthy-internet")
+def cut_by_name(stage: Namespace) -> None:
+    """Something on the way ends whatever says that it is huggingface_hub, and nothing else: only the client itself shows it."""
+    hub = hubs.hub(hubs.tiny())
+    stage.web(HUB, hubs.instead(hub, lambda request: "hf_hub/" in request.headers.get("user-agent", ""), Reply(dropped=True, cut_by_reset=True)))
+    stage.spec = hubs.NAME
+
+
 @world("xet-other-proxy", needs="namespace", cause="proxy-variables-disagree", twin="healthy-xet-same-proxy")
 def other_proxy(stage: Namespace) -> None:
     """hf_xet takes the upper-case variable, whose proxy does not let it out; the hub's client the lower-case one."""
