@@ -8,12 +8,14 @@ from __future__ import annotations
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from diagnostics.case import Case, ClientTrial, Diagnosis, Evidence, Request, Subject
+from diagnostics.case import Case, ClientTrial, Diagnosis, Evidence, Fault, Request, Subject
+from diagnostics.causes import SECTION_OF
 from diagnostics.causes.claims import leg_of
 from diagnostics.facts.clients import title
 
 # Steps before anybody answered: what the client has behind it cannot stand in its way. Not what comes after them: nobody verifies content as we do.
 ON_THE_WAY = frozenset({"resolution", "connection", "tunnel", "handshake"})
+BEFORE_THE_BYTES = frozenset({"settings", "names", "connections", "proxies", "tls", "http"})  # sections that a client's request can fail of
 
 
 def heard(case: Case, diagnoses: tuple[Diagnosis, ...]) -> tuple[Diagnosis, ...]:
@@ -24,10 +26,17 @@ def heard(case: Case, diagnoses: tuple[Diagnosis, ...]) -> tuple[Diagnosis, ...]
     reached = _reached(case, trial)
     doubted = tuple(_doubted(case, trial, diagnosis, reached) for diagnosis in diagnoses)
     failed = next((request for request in trial.requests if request.outcome == "failed"), None)
-    if failed is None:
+    root = next((item for item in doubted if item.severity == "error" and SECTION_OF[item.cause] in BEFORE_THE_BYTES and not _only_the_client(item)), None)
+    if failed is None or root is None:
         return doubted
-    first = next((index for index, item in enumerate(doubted) if item.severity == "error" and any(fault.journey for fault in item.claims)), None)
-    return doubted if first is None else (*doubted[:first], _agreed(trial, doubted[first], failed), *doubted[first + 1 :])
+    own = tuple(fault for item in doubted if _only_the_client(item) for fault in item.claims)
+    agreed = _agreed(trial, root, failed, own)
+    return tuple(agreed if item is root else item for item in doubted if not _only_the_client(item))
+
+
+def _only_the_client(diagnosis: Diagnosis) -> bool:
+    """What nobody but the client showed: where something else is known to stand in the way, that is why."""
+    return all(fault.step == "client" for fault in diagnosis.claims)
 
 
 def _reached(case: Case, trial: ClientTrial) -> frozenset[str]:
@@ -51,7 +60,8 @@ def _doubted(case: Case, trial: ClientTrial, diagnosis: Diagnosis, reached: froz
     return replace(diagnosis, severity="warning", evidence=(seen, *diagnosis.evidence))
 
 
-def _agreed(trial: ClientTrial, diagnosis: Diagnosis, request: Request) -> Diagnosis:
+def _agreed(trial: ClientTrial, diagnosis: Diagnosis, request: Request, own: tuple[Fault, ...]) -> Diagnosis:
     subject = Subject(kind="package", name=title(trial.client))
     seen = Evidence(subject=subject, fact=f"the installed client itself, asked for {request.path}", seen=" ← ".join(request.errors[:3]))
-    return replace(diagnosis, evidence=(*diagnosis.evidence, seen))
+    checks = tuple(dict.fromkeys((*diagnosis.checks, *(fault.check for fault in own))))
+    return replace(diagnosis, evidence=(*diagnosis.evidence, seen), claims=(*diagnosis.claims, *own), checks=checks)

@@ -25,6 +25,7 @@ from diagnostics.probes.budget import Deadline
 from diagnostics.redact import Secrets
 
 SECONDS = 6.0
+PATIENCE = 10.0  # of one request, as the client has by itself (HF_HUB_ETAG_TIMEOUT): longer than we wait, so that our haste is never its failure
 MOST_LINE = 1 << 16
 SMALL, SHORT = "config.json", 1024
 # huggingface_hub asks the hub once a day which agents there are; a list that is there and new spares it.
@@ -117,7 +118,7 @@ def see_client(
         version = str(first.get("version", ""))
         if version != client.version:
             return Unseen("unsupported", f"it is another version that is imported ({version or 'none'})" if version else "it cannot be imported")
-        asked.tell([target.name, target.repository_type, target.revision, 3.0, SHORT])
+        asked.tell([target.name, target.repository_type, target.revision, PATIENCE, SHORT])
         moved = any(use.family == "hf_xet" for use in target.transports)
         requests = [asked.request(SMALL, moved)]
         other = largest(until.left())

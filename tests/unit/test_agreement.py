@@ -1,0 +1,160 @@
+"""The installed client beside the probes: what its word is worth."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from diagnostics import environment as environment_module
+from diagnostics.case import Case, CaVariable, ClientTrial, ClientUse, Request, Target, Unseen
+from diagnostics.diagnosis import judge
+from diagnostics.environment.interpreter import read_interpreter
+from diagnostics.facts.clients import installed
+from diagnostics.lab import hub as hubs
+from diagnostics.lab.http import Reply
+from diagnostics.lab.stage import Stage
+from diagnostics.probes.budget import Deadline
+from diagnostics.probes.client_trial import see_client
+from diagnostics.redact import Secrets
+from tests.unit import cases
+
+FETCHED = Request(path="config.json", outcome="fetched", stage="bytes", host=cases.HUB, bytes=400)
+FAILED = Request(path="config.json", outcome="failed", errors=("ReadError: [Errno 104] Connection reset by peer",))
+
+
+def tried(found: Case, *requests: Request) -> Case:
+    return dataclasses.replace(found, client_trial=ClientTrial(client=cases.CLIENT, requests=requests))
+
+
+def roots(found: Case) -> list[tuple[str, str]]:
+    return [(item.cause, item.severity) for item in judge(found).diagnoses]
+
+
+def healthy() -> Case:
+    return cases.case(cases.journey(cases.leg()))
+
+
+def refused() -> Case:
+    return cases.case(cases.journey(cases.stopped_at("connection", cases.connection((cases.IPV4, "refused")))))
+
+
+def test_a_client_that_comes_through_changes_nothing() -> None:
+    assert roots(tried(healthy(), FETCHED)) == roots(healthy()) == []
+
+
+def test_a_client_that_fails_alone_is_a_finding_with_its_words() -> None:
+    """Nothing of ours explains it, and it is not kept quiet."""
+    found = judge(tried(healthy(), FAILED)).diagnoses
+    assert [(item.cause, item.severity) for item in found] == [("unexplained", "error")]
+    assert any("104" in item.seen for item in found[0].evidence)
+
+
+def test_a_client_that_fails_as_well_is_evidence() -> None:
+    """One root, with what the client said of it."""
+    found = judge(tried(refused(), FAILED)).diagnoses
+    assert [(item.cause, item.severity) for item in found] == roots(refused())
+    assert any("104" in item.seen for item in found[0].evidence)
+
+
+def test_a_client_that_a_setting_ends_is_explained_by_it() -> None:
+    """SSL_CERT_FILE that names nothing: no request of ours fails over plain http, the client's does."""
+    missing = CaVariable(variable="SSL_CERT_FILE", path="/opt/ca.pem")
+    broken = dataclasses.replace(healthy(), environment=dataclasses.replace(healthy().environment, ca=(missing,)))
+    judgement = judge(tried(broken, FAILED))
+    assert [item.cause for item in judgement.diagnoses] == ["ca-bundle-missing"]
+    assert "http/the-client-itself-comes-through" in judgement.diagnoses[0].checks
+
+
+def test_a_client_that_comes_through_makes_our_doubt_a_warning() -> None:
+    """The same hosts at the same time: what we saw is not what stands in its way."""
+    assert roots(refused())[0][1] == "error"
+    assert [severity for _, severity in roots(tried(refused(), FETCHED))] == ["warning"]
+
+
+def test_it_does_not_vouch_for_hosts_that_it_did_not_reach() -> None:
+    """config.json from the hub says nothing of the CDN."""
+    journey = cases.journey(cases.leg(response=cases.response(302)), cases.stopped_at("connection", cases.connection((cases.IPV4, "refused")), host=cases.CDN))
+    assert [severity for _, severity in roots(tried(cases.case(journey), FETCHED))] == ["error"]
+
+
+@pytest.mark.parametrize("why", ["timed_out", "unsupported", "not_asked"])
+def test_a_client_that_could_not_be_tried_is_no_fault(why: str) -> None:
+    """A slow machine above all."""
+    assert roots(dataclasses.replace(healthy(), client_trial=Unseen(why, "its own request"))) == []  # type: ignore[arg-type]
+
+
+def test_a_client_without_a_part_of_itself_is_no_matter_of_the_network() -> None:
+    assert roots(tried(healthy(), dataclasses.replace(FAILED, errors=("ImportError: the 'socksio' package is not installed",)))) == []
+
+
+def test_an_answer_is_the_hubs() -> None:
+    """401 and the like are judged where the journeys met them."""
+    assert roots(tried(healthy(), dataclasses.replace(FAILED, outcome="refused", status=429))) == []
+
+
+# --- the client itself --------------------------------------------------------------------------------------------------------
+
+
+def look(stage: Stage, base: str, seconds: float = 20.0, **variables: str) -> ClientTrial | Unseen:
+    """The huggingface_hub of this environment before a hub on loopback."""
+    given = {**stage.environment(), "HF_ENDPOINT": base, **variables}
+    environment, secrets = environment_module.read(given, home=stage.home)
+    _, distributions, _ = read_interpreter("", given)
+    hub = installed(distributions, "huggingface_hub")
+    assert hub
+    target = Target(spec=hubs.NAME, name=hubs.NAME, kind="hub", client=ClientUse(family="huggingface_hub-2", version=hub.version))
+    return see_client(target, environment, secrets, given, sys.executable, Deadline(seconds), lambda seconds: "model.safetensors")
+
+
+def written(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_the_real_client_fetches_and_leaves_nothing() -> None:
+    """Metadata and a kilobyte of a small and of the largest file, with the token that lies where the client looks for it; not a file in the user's folders."""
+    with Stage() as stage:
+        (stage.home / "hf").mkdir()
+        (stage.home / "hf" / "token").write_text(hubs.TOKEN)
+        before = written(stage.home)
+        seen = look(stage, stage.web("hub", hubs.hub(hubs.tiny())))
+        assert isinstance(seen, ClientTrial), seen
+        assert [(item.path, item.outcome, item.bytes > 0) for item in seen.requests] == [
+            ("config.json", "fetched", True),
+            ("model.safetensors", "fetched", True),
+        ]
+        assert written(stage.home) == before
+        assert written(stage.temp) == []
+        asked = [request for request in stage.visits["hub"] if "/resolve/" in request.path]
+        assert {request.headers.get("authorization") for request in asked} == {f"Bearer {hubs.TOKEN}"}
+        assert hubs.TOKEN not in repr(seen)
+
+
+def test_the_real_client_is_asked_twice_before_it_is_believed() -> None:
+    """A connection that is cut once is chance; cut again it is what the client meets, in its own words."""
+    with Stage() as stage:
+        hub = hubs.hub(hubs.tiny())
+        always = look(stage, stage.web("cutting", lambda request: Reply(dropped=True)))
+        once = iter((True,))
+        seldom = look(stage, stage.web("hub", lambda request: Reply(dropped=True) if next(once, False) else hub(request)))
+        assert isinstance(always, ClientTrial) and isinstance(seldom, ClientTrial)
+        assert [item.outcome for item in always.requests] == ["failed", "failed"]
+        assert always.requests[0].errors
+        assert [item.outcome for item in seldom.requests] == ["fetched", "fetched"]
+
+
+def test_a_hub_that_stays_silent_costs_no_more_than_the_deadline() -> None:
+    with Stage() as stage:
+        seen = look(stage, stage.web("hub", lambda request: Reply(silent=True)), seconds=2.5)
+        assert isinstance(seen, Unseen) and seen.why == "timed_out"
+
+
+def test_another_version_than_the_metadata_says_is_not_believed() -> None:
+    """A folder on PYTHONPATH, a vendored copy: the rules of the table are not its own."""
+    environment, _ = environment_module.read(dict(os.environ))
+    target = Target(spec="org/name", name="org/name", kind="hub", client=ClientUse(family="huggingface_hub-0", version="0.1.0"))
+    seen = see_client(target, environment, Secrets(), dict(os.environ), sys.executable, Deadline(20.0), lambda seconds: "")
+    assert isinstance(seen, Unseen) and seen.why == "unsupported"
