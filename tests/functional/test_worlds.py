@@ -12,6 +12,7 @@ import pytest
 from diagnostics.case import Unseen
 from diagnostics.causes import ORDER
 from diagnostics.lab.worlds import World, worlds
+from tests.functional import applying
 from tests.functional.runs import SECRETS, Outcome, in_world, why_no_namespace
 
 WORLDS = list(worlds().values())
@@ -46,6 +47,8 @@ def test_the_first_diagnosis_is_the_root_cause(world: World, outcomes: dict[str,
         assert title[1:30] in first, "the first line of our section names the root cause"
         assert root["evidence"], "somebody has to be able to believe it"
         assert root["remedies"], "and to do something about it"
+        seen = any(remedy["proof"] == "seen" and remedy["run"] for remedy in root["remedies"])
+        assert seen == (world.name in applying.WORLDS or world.name in applying.NOTHING_BEHIND), "what was seen to work is tried in test_remedies.py"
 
 
 def test_every_cause_has_its_world() -> None:
