@@ -184,6 +184,10 @@ class Namespace(Stage):
         ):
             _run("nft", command)
 
+    def open_firewall(self) -> None:
+        """Let everything out again."""
+        _run("nft", "flush chain inet lab out")
+
     def gateway(self) -> None:
         """A default route behind which everything vanishes: what goes to this machine's own loopback and is for nobody there is dropped."""
         self.address(f"{NETWORK}.254")

@@ -12,6 +12,8 @@ from diagnostics.case import ABSENT, Address, Attempt, Connection
 from diagnostics.probes.budget import Deadline, OpenSockets
 
 CONNECT_SECONDS = 6.0  # a SYN is repeated after 1 s and 3 s
+NEAR_SECONDS = 0.3  # a network on which another host answered as fast
+NEAR_PATIENCE_SECONDS = 2.05  # there: two SYNs and a second for the answer; it is tried once more while other questions are asked
 STRAGGLER_SECONDS = 1.5  # how long the other addresses get once one is connected
 MOST_ADDRESSES = 8
 
@@ -34,7 +36,12 @@ Silent = dict[tuple[str, int], Attempt]  # by address and port
 
 
 def connect(
-    addresses: tuple[Address, ...], port: int, deadline: Deadline, sockets: OpenSockets, silent: Silent | None = None
+    addresses: tuple[Address, ...],
+    port: int,
+    deadline: Deadline,
+    sockets: OpenSockets,
+    silent: Silent | None = None,
+    patience: float = CONNECT_SECONDS,
 ) -> tuple[Connection, socket.socket | None]:
     """Try every address (in the order ``getaddrinfo`` gave) at once; the socket returned is the earliest in that order that connected.
 
@@ -47,7 +54,7 @@ def connect(
     with selectors.DefaultSelector() as selector:
         for address in addresses[:MOST_ADDRESSES]:
             _begin(address, port, selector, attempts, connected, started)
-        _finish(selector, attempts, connected, started, deadline, {address for address in addresses if (address.ip, port) in silent})
+        _finish(selector, attempts, connected, started, deadline.within(patience), {address for address in addresses if (address.ip, port) in silent})
         _give_up(selector, attempts, started, port, silent)
     chosen = next((address for address in addresses if address in connected), None)
     for address, sock in connected.items():
@@ -98,10 +105,10 @@ def _finish(
     attempts: dict[Address, Attempt],
     connected: dict[Address, socket.socket],
     started: float,
-    deadline: Deadline,
+    seconds: float,
     known_silent: set[Address],
 ) -> None:
-    end = started + deadline.within(CONNECT_SECONDS)
+    end = started + seconds
     shortened = False
     while selector.get_map():
         if connected and not shortened:

@@ -50,6 +50,8 @@ MOST_PROXIES = 4
 HTTPS_PORT = 443
 NOWHERE = "/pytest-diagnostics-asks-who-answers"  # no host has that; what redirects it redirects everything
 PERMANENT = frozenset({301, 308})  # what a host says of itself; a portal lasts only until somebody signs in
+CONNECTS_LATER = "connects-later"
+LATER_SECONDS = 1.2  # a SYN, its repetition after a second, and the answer of a host that is near
 Question = Callable[[], Counterfactual]
 
 
@@ -72,7 +74,9 @@ def _questions(leg: Leg, arrival: Arrival, stop: Stop, means: Means) -> dict[str
     found |= _about_resolvers(leg, means)
     found |= {name: functools.partial(_spoken_to_as, name, scheme, leg, means) for name, scheme in _other_ways_to_speak(leg)}
     if isinstance(leg.connection, Connection) and not leg.connection.address and leg.scheme == "https" and leg.route.kind == "direct":
-        found["plain-http"] = functools.partial(_plain_http, leg, means)
+        found["plain-http"] = functools.partial(_plain_http, leg, means, LATER_SECONDS if _given_up_early(leg.connection) else 2.0)
+    if isinstance(leg.connection, Connection) and _given_up_early(leg.connection):
+        found[CONNECTS_LATER] = functools.partial(_connects_later, leg, means)
     if isinstance(leg.tunnel, Tunnel) and leg.tunnel.outcome in ("silent", "closed", "reset"):
         found["proxy-alive"] = functools.partial(_proxy_alive, leg, means)
     if isinstance(leg.handshake, Handshake) and arrival.dial:
@@ -378,7 +382,23 @@ def _says_nothing(dial: tls.Dial, means: Means) -> Counterfactual:
     return Counterfactual(question="says-nothing", works=not tls.cut_unprompted(dial, means.sockets), detail=detail)
 
 
-def _plain_http(leg: Leg, means: Means) -> Counterfactual:
+def _given_up_early(made: Connection) -> bool:
+    """Silence was waited for no longer than where other hosts are near."""
+    return not made.address and made.seconds < connection.CONNECT_SECONDS / 2 and any(attempt.outcome == "timed_out" for attempt in made.attempts)
+
+
+def _connects_later(leg: Leg, means: Means) -> Counterfactual:
+    """Whether the next hop takes a connection now: packets get lost."""
+    started = time.monotonic()
+    assert isinstance(leg.connection, Connection)
+    addresses = tuple(attempt.address for attempt in leg.connection.attempts)
+    made, sock = connection.connect(addresses, leg.connection.port, _hurried(means, LATER_SECONDS).deadline, means.sockets)
+    if sock is not None:
+        means.sockets.discard(sock)
+    return Counterfactual(question=CONNECTS_LATER, works=bool(made.address), detail="a second try", seconds=time.monotonic() - started)
+
+
+def _plain_http(leg: Leg, means: Means, seconds: float = 2.0) -> Counterfactual:
     """What plain http on port 80 of the same host says: a captive portal redirects everything to its own page, also what no host has."""
     stop = Stop(
         url=f"http://{_bracketed(leg.host)}{NOWHERE}",
@@ -387,7 +407,7 @@ def _plain_http(leg: Leg, means: Means) -> Counterfactual:
         with_token=False,
         through=Route(kind="direct"),
     )
-    arrived = go(stop, _hurried(means, 2.0))
+    arrived = go(stop, _hurried(means, seconds))
     response = arrived.leg.response
     if not isinstance(response, Response) or not isinstance(response.status, int):
         return Counterfactual(question="plain-http", works=False, detail="no answer")

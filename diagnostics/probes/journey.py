@@ -44,14 +44,22 @@ def travel(trip: Trip, means: Means, publish: Callable[[Journey], None]) -> tupl
         publish(dataclasses.replace(journey, legs=(*(arrival.leg for arrival in arrivals), leg)))
 
     for stop in _stops(trip, means, arrivals):
-        arrival = go(stop, means, show)
-        arrivals.append(dataclasses.replace(arrival, leg=counterfactual.examine(arrival, stop, means)))
+        arrival = _examined(stop, means, show)
+        if any(item.question == counterfactual.CONNECTS_LATER and item.works for item in arrival.leg.counterfactuals):
+            arrival = _examined(stop, dataclasses.replace(means, patient=True), show)
+        arrivals.append(arrival)
     journey = dataclasses.replace(journey, legs=tuple(arrival.leg for arrival in arrivals))
     journey = dataclasses.replace(
         journey, legs=_with_ranges(journey, arrivals, trip, means), method_fallback=counterfactual.get_instead(journey, arrivals, means)
     )
     publish(journey)
     return journey, arrivals
+
+
+def _examined(stop: Stop, means: Means, show: Callable[[Leg], None]) -> Arrival:
+    """One request, and what else was found out where it failed."""
+    arrival = go(stop, means, show)
+    return dataclasses.replace(arrival, leg=counterfactual.examine(arrival, stop, means))
 
 
 def _stops(trip: Trip, means: Means, arrivals: list[Arrival]) -> Iterator[Stop]:

@@ -46,6 +46,8 @@ class Means:
     sockets: OpenSockets = field(default_factory=OpenSockets)
     verdicts: proxy.Verdicts = field(default_factory=proxy.Verdicts)
     silent: connection.Silent = field(default_factory=dict)
+    nearest_seconds: float = float("inf")  # how fast the quickest host of this survey took a connection
+    patient: bool = False  # wait for a connection as long as anybody would, however near others are
     _names: dict[str, Resolution] = field(default_factory=dict)
     _locks: dict[str, threading.Lock] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
@@ -217,7 +219,11 @@ class _Walk:
             refused = (Attempt(address=address, outcome="error", errno=errno.EACCES) for address in self.leg.resolution.addresses)
             self._note(connection=Connection(port=port, attempts=tuple(refused)))
             return False
-        made, self.sock = connection.connect(self.leg.resolution.addresses, port, self.means.deadline, self.means.sockets, self.means.silent)
+        near = self.means.nearest_seconds < connection.NEAR_SECONDS and not self.means.patient
+        patience = connection.NEAR_PATIENCE_SECONDS if near else connection.CONNECT_SECONDS
+        made, self.sock = connection.connect(self.leg.resolution.addresses, port, self.means.deadline, self.means.sockets, self.means.silent, patience)
+        if made.address:
+            self.means.nearest_seconds = min(self.means.nearest_seconds, made.seconds)
         self._note(connection=made)
         return self.sock is not None
 

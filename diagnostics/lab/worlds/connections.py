@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+
 from diagnostics.lab import hub as hubs
 from diagnostics.lab import tcp
-from diagnostics.lab.http import page, redirect
+from diagnostics.lab.http import Reply, Request, page, redirect
 from diagnostics.lab.proxy import Policy
 from diagnostics.lab.stage import CDN, HUB, Namespace, Stage
 from diagnostics.lab.worlds import world
@@ -12,6 +14,7 @@ from diagnostics.lab.worlds.healthy import behind_proxy, fill_cache, put_up_hub
 from diagnostics.lab.worlds.names import weights_by_url
 
 PROXY = "http://proxy.corp.example:3128"
+LOST_SECONDS = 2.4  # longer than a survey waits where another host is near
 IPV6_HUB, IPV6_CDN = "2001:db8::1", "2001:db8::2"
 
 
@@ -209,6 +212,22 @@ def healthy_ipv4_dead(stage: Namespace) -> None:
     stage.place(CDN, ("192.0.2.102", IPV6_CDN))
     put_up_hub(stage)
     stage.firewall("ip daddr { 192.0.2.101, 192.0.2.102 } drop")
+
+
+@world("healthy-packets-lost", cause="", needs="namespace")
+def healthy_packets_lost(stage: Namespace) -> None:
+    """The first packets to the host of the bytes are lost for some seconds, as on a bad radio link; then it answers."""
+    put_up_hub(stage)
+    shown = hubs.hub(hubs.tiny(), cdn=f"https://{CDN}")
+
+    def app(request: Request) -> Reply:
+        if hubs.of_file("model.safetensors")(request):
+            threading.Timer(LOST_SECONDS, stage.open_firewall).start()
+        return shown(request)
+
+    stage.zone.pop(HUB)
+    stage.web(HUB, app)
+    firewalled(stage, CDN, "drop")
 
 
 # --- IPv6 ---------------------------------------------------------------------------------------------------------------------
