@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 
 from diagnostics.case import Case, Fault, Finding, Leg, Listing, Remedy, Response
 from diagnostics.causes.claims import (
@@ -96,9 +97,17 @@ def token_rejected(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
         lambda fault, leg: {
             **facts_of(fault, leg),
             "source": case.environment.token.source or "the token",
-            "public": " Without it the same request works." if works(leg, "without-token") else "",
+            "public": " Without it the same request works."
+            if works(leg, "without-token") and all(works(leg, "without-token") for leg in _of_files(pairs))
+            else "",
+            "files": "yes" if any(True for _ in _of_files(pairs)) or case.target.kind != "hub" else "",
         },
     )
+
+
+def _of_files(pairs: list[tuple[Fault, Leg]]) -> Iterator[Leg]:
+    """The requests for files: whether those need a token, the list of files does not tell (a gated model's is open to all)."""
+    yield from (leg for _, leg in pairs if "/resolve/" in leg.url)
 
 
 def _token_is_bad(leg: Leg, response: Response) -> bool:
@@ -117,7 +126,7 @@ def token_rejected_remedies(finding: Finding, case: Case) -> list[Remedy]:
                 do=f"This request needs no token (a private or gated model's files would): take the rejected one away ({source}).",
                 run=run,
                 check=again(case),
-                proof="seen",
+                proof="seen" if finding.facts["files"] else "untried",
             )
         )
     return [

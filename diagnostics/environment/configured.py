@@ -15,6 +15,7 @@ from diagnostics.case import ConfiguredProxy
 from diagnostics.environment.proxies import shown
 from diagnostics.environment.text import read_text
 
+_SHELL = frozenset({"http_proxy", "https_proxy", "all_proxy"})
 MOST_FILES, MOST_FOUND = 40, 30
 GSETTINGS_SECONDS = 1.0
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+|set\s+)?([A-Za-z][\w.-]*)\s*[=:]\s*(.*?)\s*$")
@@ -67,10 +68,29 @@ def _files(variables: Mapping[str, str], home: str, root: str) -> Iterator[tuple
         (path, frozenset({"http", "https"}))
         for path in (f"{etc}/conda/.condarc", f"{etc}/conda/condarc", *((f"{home}/.condarc", f"{config}/conda/.condarc") if home else ()))
     )
-    yield f"{etc}/environment", frozenset({"http_proxy", "https_proxy", "all_proxy"})
+    yield f"{etc}/environment", _SHELL
+    yield from ((path, _SHELL) for path in _login_files(etc, config, home))
     yield from ((path, frozenset({"http_proxy", "https_proxy"})) for path in (f"{etc}/wgetrc", *((f"{home}/.wgetrc",) if home else ())))
     if home:
         yield f"{home}/.curlrc", frozenset({"proxy", "-x", "--proxy"})
+
+
+def _login_files(etc: str, config: str, home: str) -> Iterator[str]:
+    """What a login shell reads (bash(1), zsh(1), environment.d(5)), and a service, a cron job or a container never does."""
+    yield f"{etc}/profile"
+    yield from (os.path.join(etc, "profile.d", name) for name in _listed(os.path.join(etc, "profile.d")) if name.endswith(".sh"))
+    if home:
+        yield from (f"{home}/{name}" for name in (".profile", ".bash_profile", ".bash_login", ".bashrc", ".zshenv", ".zprofile", ".zshrc"))
+        folder = os.path.join(config, "environment.d")
+        yield from (os.path.join(folder, name) for name in _listed(folder) if name.endswith(".conf"))
+
+
+def _listed(folder: str) -> list[str]:
+    """The names in a folder, a bounded number of them; none where there is none."""
+    try:
+        return sorted(os.listdir(folder))[:MOST_FILES]
+    except OSError:
+        return []
 
 
 def _of_file(path: str, keys: frozenset[str]) -> Iterator[tuple[str, str, bool]]:
@@ -81,16 +101,14 @@ def _of_file(path: str, keys: frozenset[str]) -> Iterator[tuple[str, str, bool]]
             inside = line.startswith("proxy_servers:")
         match = _ASSIGNMENT.match(line[:4096])
         if match and match[1].lower() in keys and (inside or not conda):
-            yield redact.path(path), match[2].strip("\"'"), False
+            value = match[2].partition(" #")[0].rstrip("; ").strip("\"'")
+            if keys is not _SHELL or not re.search(r"[$`]", value):  # what the shell would put together is not guessed
+                yield redact.path(path), value, False
 
 
 def _apt(root: str) -> Iterator[tuple[str, str, bool]]:
     folder = os.path.join(root, "etc/apt/apt.conf.d")
-    try:
-        names = sorted(os.listdir(folder))[:MOST_FILES]
-    except OSError:
-        names = []
-    for path in (os.path.join(root, "etc/apt/apt.conf"), *(os.path.join(folder, name) for name in names)):
+    for path in (os.path.join(root, "etc/apt/apt.conf"), *(os.path.join(folder, name) for name in _listed(folder))):
         yield from ((path, value, False) for value in _APT.findall(read_text(path)))
 
 

@@ -421,6 +421,27 @@ def proxy_required_environment(stage: Namespace) -> None:
     stage.bind("/etc/environment", f'https_proxy="{PROXY}"\n')
 
 
+@world("proxy-required-conda", needs="namespace", cause="proxy-required", twin="healthy-proxy")
+def proxy_required_conda(stage: Namespace) -> None:
+    """conda knows the proxy; another program's setting of that name beside it means nothing."""
+    network_with_proxy(stage, "reject with tcp reset")
+    _write(stage, ".condarc", f"channels:\n  - defaults\nproxy_servers:\n  https: {PROXY}\nchannel_alias:\n  https: http://nobody.example\n")
+
+
+@world("proxy-required-profile", needs="namespace", cause="proxy-required", twin="healthy-proxy")
+def proxy_required_profile(stage: Namespace) -> None:
+    """The login shell would set the proxy, and this process is no child of one (cron, a service, docker exec)."""
+    network_with_proxy(stage, "reject with tcp reset")
+    _write(stage, ".profile", f'# proxies\nexport https_proxy="{PROXY}" # by IT\nexport all_proxy=$https_proxy\n')
+
+
+@world("healthy-profile-with-proxy", cause="", needs="namespace")
+def healthy_profile_with_proxy(stage: Namespace) -> None:
+    """The login shell's proxy is of another network, and direct connections work here."""
+    put_up_hub(stage)
+    _write(stage, ".bashrc", "export https_proxy=http://proxy.elsewhere.example:3128\n")
+
+
 @world("proxy-required-login", needs="namespace", cause="proxy-required", twin="healthy-proxy")
 def proxy_required_login(stage: Namespace) -> None:
     """git knows the proxy and the password for it, which no output may show."""
