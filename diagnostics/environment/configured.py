@@ -20,6 +20,7 @@ MOST_FILES, MOST_FOUND = 40, 30
 GSETTINGS_SECONDS = 1.0
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+|set\s+)?([A-Za-z][\w.-]*)\s*[=:]\s*(.*?)\s*$")
 _APT = re.compile(r"""(?im)^(?!\s*(?://|\#)).*?\bproxy\s+"([^"\n]+)"\s*;""")
+_WORD = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^\s;&#"']*))""")
 _DOCKER = re.compile(r'"(https?Proxy)"\s*:\s*"([^"\n]+)"')
 _NONE = frozenset({"", "none", "null", "false", "direct", "off"})
 
@@ -101,9 +102,15 @@ def _of_file(path: str, keys: frozenset[str]) -> Iterator[tuple[str, str, bool]]
             inside = line.startswith("proxy_servers:")
         match = _ASSIGNMENT.match(line[:4096])
         if match and match[1].lower() in keys and (inside or not conda):
-            value = match[2].partition(" #")[0].rstrip("; ").strip("\"'")
+            value = _shell_word(match[2]) if keys is _SHELL else match[2].strip("\"'")
             if keys is not _SHELL or not re.search(r"[$`]", value):  # what the shell would put together is not guessed
                 yield redact.path(path), value, False
+
+
+def _shell_word(text: str) -> str:
+    """The value of an assignment: up to the end of its quotes, or to what ends a bare word."""
+    match = _WORD.match(text)
+    return next((group for group in match.groups() if group is not None), "") if match else ""
 
 
 def _apt(root: str) -> Iterator[tuple[str, str, bool]]:

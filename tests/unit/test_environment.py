@@ -398,6 +398,30 @@ def test_odd_configuration_files(tmp_path: Path, content: bytes) -> None:
     assert bool(raw) == bool(found)
 
 
+def test_what_a_login_shell_would_set_is_read_and_what_it_would_put_together_is_not_guessed(tmp_path: Path) -> None:
+    """A comment behind the value is none of it; a variable of another meaning is none of ours."""
+    (tmp_path / ".bashrc").write_text(
+        "export https_proxy=http://a.test:1 # by IT\nexport all_proxy=$https_proxy\nproxy=http://b.test:2\n#export http_proxy=http://c.test:3\n"
+    )
+    profile = tmp_path / "root/etc/profile.d"
+    profile.mkdir(parents=True)
+    (profile / "proxy.sh").write_text('HTTP_PROXY="http://d.test:4"; export HTTP_PROXY\n')
+    (profile / "notes.txt").write_text("https_proxy=http://e.test:5\n")
+    found, _ = read_configured({}, str(tmp_path), str(tmp_path / "root"))
+    assert {item.value for item in found} == {"http://a.test:1", "http://d.test:4"}
+
+
+@pytest.mark.parametrize(("system", "reader"), [("win32", "getproxies_registry"), ("darwin", "getproxies_macosx_sysconf")])
+def test_the_settings_of_windows_and_macos_are_asked_for(system: str, reader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the function that urllib has there; elsewhere there is none to ask."""
+    monkeypatch.setattr("urllib.request." + reader, lambda: {"https": "http://proxy.test:8080"}, raising=False)
+    assert read_configured({}, str(tmp_path), str(tmp_path / "root"))[0] == ()
+    monkeypatch.setattr(sys, "platform", system)
+    assert [(item.source, item.value) for item in read_configured({}, str(tmp_path), str(tmp_path / "root"))[0]] == [
+        ("system settings", "http://proxy.test:8080")
+    ]
+
+
 # --- the machine --------------------------------------------------------------------------------------------------------------
 
 
