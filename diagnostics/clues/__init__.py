@@ -54,6 +54,8 @@ def explanations(failures: list[Failure]) -> list[Explanation]:
         share = 1.0 if place == 0 else 0.15
         for explanation in _of_failure(failure, hits, share):
             found.setdefault(explanation.cause, explanation)
+    if set(found) - {"load-failed"}:
+        found.pop("load-failed", None)  # which is what no other cause explains
     best = sorted(found.values(), key=lambda item: -item.confidence)
     return _at_most_one([item for item in best if item.confidence >= LEAST][:MOST])
 

@@ -29,7 +29,7 @@ _RAISED = re.compile(r"(?:E +)?([A-Za-z_][\w.]{0,200})(?::(?: (.*))?)?$")
 # A class in the middle of a line: only names that say themselves what they are.
 _CLASS = r"((?:[A-Za-z_]\w{0,80}\.){0,8}[A-Z]\w{0,80}(?:Error|Exception|Timeout|Disconnected|IncompleteRead|Interrupt|Redirects|UnsupportedProtocol|InvalidURL|InvalidSchema|BadStatusLine|BadZipFile|BadGzipFile)|OSError|KeyError|(?:\w{1,40}\.){1,4}gaierror)"
 _INLINE = re.compile(rf"(?<![\w.]){_CLASS}(?:\((?=['\"\d(])|: ?|$)")
-_RECORD = re.compile(r"(?:\[?\d{4}-\d\d-\d\d|\[?\d\d:\d\d:\d\d\]?|(?:INFO|WARNING|ERROR|DEBUG|CRITICAL|WARN)\b|##\[|::\w+|make(?:\[\d+\])?: |\$ |>>> |In \[\d|Traceback |During handling of the above|The above exception was|Exception ignored in|Process \w+-\d+:|srun: |slurmstepd: |E\d{4} |W\d{4} |I\d{4} |=====|-----)")  # fmt: skip
+_RECORD = re.compile(r"(?:\[?\d{4}-\d\d-\d\d|\[?\d\d:\d\d:\d\d\]?|\d{1,2}:\d\d[AP]M |(?:INFO|WARNING|ERROR|DEBUG|CRITICAL|WARN)\b|##\[|::\w+|make(?:\[\d+\])?: |\$ |>>> |In \[\d|Traceback |During handling of the above|The above exception was|Exception ignored in|Process \w+-\d+:|srun: |slurmstepd: |E\d{4} |W\d{4} |I\d{4} |=====|-----)")  # fmt: skip
 _WARNS = re.compile(
     r"\b(?:WARN(?:ING)?|INFO|DEBUG|NOTICE|TRACE|warning|warn)\b|\b\w{0,40}Warning:|[Rr]etry(?:ing)?\b|[Tt]rying again|thrown while requesting (?:HEAD|GET)|\b(?:will|to) retry\b"
 )
@@ -40,7 +40,10 @@ _SURVIVED = re.compile(
     r"|^Error while downloading from https?://|^Trying to resume download|^warning: failed to mlock\b|^Error caught was: |\bfor better performance\b|\bwas compiled without GPU support\. 8-bit"
     r"|^(?:: )?[IW] \w{1,40}/|^[IW]\d{4} \d\d:\d\d"  # TensorFlow's and glog's own levels
 )
-_NEXT_ADDRESS = re.compile(r"Connecting to .{1,300}\bfailed: ")  # wget, which then tries the name's next address
+_NEXT_ADDRESS = re.compile(
+    r"Connecting to .{1,300}\bfailed: |(?:\* +)?(?:connect to .{1,300}\bfailed: |Immediate connect fail for )"
+)  # wget and curl -v, which then try the name's next address
+_CONNECTED = re.compile(r"Connecting to .{1,300}\bconnected\.$|(?:\* +)?Connected to \S+ \(")
 _FAILS = re.compile(r"\b(?:ERROR|CRITICAL|FATAL|SEVERE|PANIC)\b")
 # What a line that reports a failure without naming a class holds (lower case). What it means is decided by the signatures; this only says where they look.
 _REPORTS = ("error", "fail", "fatal", "cannot", "can't", "could not", "couldn", "unable", "kill", "refus", "denied", "not found", "no such", "missing", "invalid", "unsupported", "mismatch", "unexpected", "exceeded", "time", "segmentation", "illegal instr", "aborted", "dumped", "oom", "out of memory", "no space", "quota", "read-only", "x509", "recognize", "not installed", "require", "corrupt", "truncated", "exit", "signal", "no module", "blocked", "forbidden", "unauthor", "expired", "too ", "load report", "instantiate", "connect", "must ", "no longer", "untrusted", "reset", "not match", "weights", "index", "bus error", "gated", "restricted", "exception", "curl: (", "resolve", "redirect", "remaining", "http/0.9", "empty reply", "protocol", "not a ", "received", "unknown", "null result", "incompatible", "newer", "evicted", "violation", "oom ", "bad ", "compat", "used by another", "toomany", "compiled", "process finished", "does not", "doesn't", "find")  # fmt: skip
@@ -293,8 +296,8 @@ def _loose_lines(read: Lines, inside: set[int]) -> list[tuple[int, Failure]]:
 
 
 def _connected_at(lines: tuple[str, ...]) -> int:
-    """The last line where wget says that it got through: the addresses that it tried before are no failure."""
-    return max((index for index, line in enumerate(lines) if line.startswith("Connecting to ") and line.endswith("connected.")), default=-1)
+    """The last line where wget or curl says that it got through: the addresses that it tried before are no failure."""
+    return max((index for index, line in enumerate(lines) if _CONNECTED.match(line)), default=-1)
 
 
 def _reporting(read: Lines, inside: set[int]) -> list[int]:

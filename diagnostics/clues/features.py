@@ -90,7 +90,7 @@ def features_of(failure: Failure) -> list[Features]:
 
 
 def _features(said: Said, proxy: bool, phase: str, chain: str, frames: str) -> Features:
-    lower = said.text.lower()
+    lower = said.text.lower().replace("\\'", "'")  # a message quoted in the repr of another
     known = dict(said.codes)
     gai = known.get("gai") or _coded("gai", lower, bool(said.type))
     errno = known.get("errno") or ("" if gai else _coded("errno", lower, bool(said.type)) or _by_class(said.name))

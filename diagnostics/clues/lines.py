@@ -39,10 +39,11 @@ _CERTAIN = re.compile(
             r"\([^()]{1,60}pid=\d{1,9}(?:, ip=[\d.]{1,15})?\) ",  # ray, vllm
             r"\[\d{1,5},\d{1,5}\]<std(?:err|out)>: ?",  # mpirun -tag-output
             r"\[(?:INFO|WARN|ERROR) ?\] W-\S{1,80}-std(?:out|err) [\w.]{1,120} - ",  # TorchServe and MMS (SageMaker): what a worker printed
-            r"(?:ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[?[\w./-]{1,80}:\d{1,6}\] ?",  # vllm's own log
         )
     )
 )
+# vllm's own log, whatever a service that starts it puts before that.
+_VLLM = re.compile(r"(?:ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[?[\w./-]{1,80}:\d{1,6}\] ?")
 # These are ordinary text too: only where many lines have them. Tried again on what is left, since one stands in front of another.
 _PREFIXES = tuple(
     re.compile(pattern)
@@ -225,6 +226,9 @@ def _without_prefixes(lines: list[str]) -> list[str]:
 
 
 def _certainly_without(line: str) -> str:
+    at = line.find("ERROR ", 0, 140)
+    if at >= 0 and (match := _VLLM.match(line, at)):
+        return line[match.end() :]
     for _ in range(3):
         match = _CERTAIN.match(line) if line[:1] in _BEGINS else None
         if match is None:
