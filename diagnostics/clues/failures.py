@@ -37,7 +37,7 @@ _GOES_ON_AFTER = re.compile(r"Warning:|Retrying|thrown while requesting")
 # Said for sure of something that went on: a fall back to another file, a probe of a service that is still loading.
 _SURVIVED = re.compile(
     r"^An error occurred while trying to fetch\b|^Defaulting to unsafe serialization\b|^Warning: caught exception |\b(?:Readiness|Liveness|Startup) probe failed\b"
-    r"|^Error while downloading from https?://|^Trying to resume download|^warning: failed to mlock\b|^Error caught was: |\bfor better performance\b|\bwas compiled without GPU support\. 8-bit"
+    r"|^Error while downloading from https?://|^Trying to resume download|^warning: failed to mlock\b|^Error caught was: |\bfor better performance\b|\bwas compiled without GPU support\. 8-bit|\b[Uu]sing (?:the |a )?(?:latest |local )?cached (?:version|copy|file|dataset|model)\b"
     r"|^(?:: )?[IW] \w{1,40}/|^[IW]\d{4} \d\d:\d\d"  # TensorFlow's and glog's own levels
 )
 _NEXT_ADDRESS = re.compile(
