@@ -515,6 +515,7 @@ class RemoteFile:
     git_sha1: str | Unseen = ABSENT
     url: str = ""
     role: str = ""  # what it is for (facts/roles): weights, index, config, tokenizer, code, data, text, other
+    xet: bool = False  # it lies in Xet storage
 
 
 @record

@@ -19,6 +19,7 @@ from diagnostics.case import ABSENT, NOT_ASKED, Disk, Environment, Files, Listin
 from diagnostics.facts.clients import canonical
 from diagnostics.probes.budget import together
 from diagnostics.probes.cache import real, repository_folder
+from diagnostics.probes.download_cost import to_be_written
 from diagnostics.probes.files import missing_bytes
 from diagnostics.probes.files_wanted import weights_format
 from diagnostics.probes.mounts import FAT, FAT_LIMIT, NOT_FOR_KEEPING, is_remote, mount_of, mounts, refuses_code
@@ -76,9 +77,9 @@ def _places(target: Target, environment: Environment, listing: Listing | Unseen,
 
 
 def _for_hub(target: Target, environment: Environment, hub: str, listing: Listing | Unseen, files: Files | Unseen) -> Place:
-    needed = missing_bytes(listing, files) if target.kind == "hub" else NOT_ASKED
-    why = "" if target.kind != "hub" else "the files still missing" if needed else "all files are here" if needed == 0 else ""
     folder = repository_folder(target, environment)
+    needed = to_be_written(target, listing, files, folder) if target.kind == "hub" else NOT_ASKED
+    why = "" if target.kind != "hub" else "the files still missing" if needed else "all files are here" if needed == 0 else ""
     due = _due(listing, files)
     # In a model whose files were all fetched nothing is written; empty ones may still be due.
     write = needed != 0 or bool(due)

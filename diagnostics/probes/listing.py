@@ -94,6 +94,7 @@ def _from_tree(entries: list[Any]) -> tuple[RemoteFile, ...]:
                     bytes=_size(lfs.get("size", entry.get("size"))),
                     sha256=_digest(lfs.get("oid") or lfs.get("sha256"), _SHA256),
                     git_sha1=ABSENT if lfs else _digest(entry.get("oid"), _SHA1),
+                    xet=_digest(entry.get("xetHash"), _SHA256) is not ABSENT,
                 )
             )
     return tuple(files)

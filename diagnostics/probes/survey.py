@@ -422,7 +422,7 @@ class Survey:
         looks: dict[str, Callable[[], Any]] = {
             "model": lambda: model.see_model(self.target, self.environment, here, headers),
             "disks": lambda: disk.see_disks(self.target, self.environment, listing, here),
-            "memory": lambda: memory.see_memory(load_cost(listing, here, self.target, self.environment)),
+            "memory": lambda: memory.see_memory(load_cost(listing, here, self.target, self.environment, headers)),
             "cache_state": lambda: cache_state.see_cache_state(self.target, self.environment, listing, here, self._seen.get("disks", NOT_ASKED)),
         }
         for name, look in looks.items():

@@ -76,7 +76,7 @@ def test_a_writable_folder_is_healthy_and_stays_as_it_was(tmp_path: Path) -> Non
     """Room, inodes, a write that worked, links; nothing is left behind."""
     disks = disks_of(tmp_path, large(1000), temp=tmp_path)
     assert [(disk.roles, disk.writable, disk.symlinks, disk.read_only) for disk in disks] == [(("cache", "temp"), True, True, False)]
-    assert disks[0].needed_bytes == 1000 and disks[0].kind and disks[0].mount and entries(tmp_path) == []
+    assert isinstance(disks[0].needed_bytes, int) and 1000 < disks[0].needed_bytes < 2000 and disks[0].kind and disks[0].mount and entries(tmp_path) == []
     assert judged(*disks) == []
     assert codec.decode(Disk, json.loads(json.dumps(codec.encode(disks[0])))) == disks[0]
 
@@ -101,7 +101,7 @@ def test_too_little_room(tmp_path: Path) -> None:
         disk = disks_of(tmp_path / "small", large(100_000_000))[0]
         assert disk.kind == "tmpfs" and isinstance(disk.free_bytes, int) and disk.free_bytes <= 4 << 20 and disk.mount == str(tmp_path / "small")
         assert judged(disk) == [("disk-space-insufficient", "error")]
-        assert judged(*disks_of(tmp_path / "small", large(disk.free_bytes))) == []
+        assert judged(*disks_of(tmp_path / "small", large(disk.free_bytes - 1000))) == []
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import resource
-import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,8 @@ import pytest
 from diagnostics import codec
 from diagnostics.case import ABSENT, Case, Distribution, Environment, Files, FileSeen, Listing, Memory, MemoryLimit, Platform, RemoteFile, Target, Unseen
 from diagnostics.diagnosis import diagnose
+from diagnostics.probes.files_one import Looks
+from diagnostics.probes.formats.reading import Look, Tensor
 from diagnostics.probes.load_cost import LoadCost, load_cost
 from diagnostics.probes.memory import see_memory
 from tests.unit.control_groups_made import group
@@ -174,9 +175,9 @@ def test_an_address_space_limit_is_seen() -> None:
 # --- what is needed ---------------------------------------------------------------------------------------------------------------
 
 
-def needs(listing: Listing | Unseen, files: Files | Unseen, loader: str = "transformers", **installed: str) -> LoadCost:
+def needs(listing: Listing | Unseen, files: Files | Unseen, loader: str = "transformers", looks: Looks | None = None, **installed: str) -> LoadCost:
     found = tuple(Distribution(name=name, version=version) for name, version in (installed or {"transformers": "5.24.0"}).items())
-    taken = load_cost(listing, files, Target(spec="a/b", kind="hub", loader=loader), Environment(distributions=found))
+    taken = load_cost(listing, files, Target(spec="a/b", kind="hub", loader=loader), Environment(distributions=found), looks)
     assert isinstance(taken, LoadCost)
     return taken
 
@@ -216,19 +217,34 @@ def test_what_is_mapped_is_no_memory_of_ones_own() -> None:
 
 
 def test_another_dtype_than_stored_is_a_copy(tmp_path: Path) -> None:
-    """config.json names bfloat16 and the file holds float32: half of it is made anew; alike, or quantised, nothing is."""
-    header = json.dumps({"a": {"dtype": "F32", "shape": [1000], "data_offsets": [0, 4000]}}).encode()
-    (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4000))
-    size = 8 + len(header) + 4000
+    """config.json names bfloat16 and the file holds float32: half of it is made anew; alike, or quantised, nothing is; what is read whole is there beside it."""
 
-    def own(config: dict[str, object]) -> int:
+    def own(config: dict[str, object], name: str = "model.safetensors", content: str = "safetensors", dtype: str = "F32", version: str = "5.24.0") -> int:
         (tmp_path / "config.json").write_text(json.dumps(config))
-        names = ("config.json", "model.safetensors")
-        files = tuple(FileSeen(path=name, location=str(tmp_path / name), bytes=size, content="safetensors") for name in names)
-        return needs(ABSENT, Files(place="folder", path=str(tmp_path), files=files)).own
+        files = tuple(FileSeen(path=path, location=str(tmp_path / path), bytes=4000, content=content) for path in ("config.json", name))
+        looks = {str(tmp_path / name): Look(content, tensors={"a": Tensor((10, 100), dtype), "ids": Tensor((500,), "I64")})}
+        return needs(ABSENT, Files(place="folder", path=str(tmp_path), files=files), looks=looks, transformers=version).own
 
-    assert own({"dtype": "bfloat16"}) == own({"torch_dtype": "float16"}) == size // 2
-    assert own({"dtype": "float32"}) == own({}) == own({"dtype": "bfloat16", "quantization_config": {}}) == own({"dtype": ["x"]}) == 0
+    assert own({"dtype": "bfloat16"}) == own({"torch_dtype": "float16"}) == own({"dtype": "half"}) == 2000
+    assert (
+        own({"dtype": "float32"}) == own({"dtype": "float"}) == own({}) == own({"dtype": "bfloat16", "quantization_config": {}}) == own({"dtype": ["x"]}) == 0
+    )
+    assert own({"dtype": "float32"}, dtype="F16") == own({"dtype": "float32"}, "pytorch_model.bin", "torch-zip", "F16") == 4000
+    assert own({"dtype": "float16"}, dtype="BF16") == 2000
+    assert own({"dtype": "float32"}, "pytorch_model.bin", "torch-legacy", "F16") == 8000
+    assert own({"dtype": "float32"}, dtype="F16", version="4.40.0") == 4000
+
+
+def test_experts_that_are_merged_are_a_copy(tmp_path: Path) -> None:
+    """transformers 5 stacks what the file holds one by one; an older one takes them as they are."""
+    (tmp_path / "config.json").write_text('{"model_type": "mixtral", "dtype": "bfloat16"}')
+    names = [f"model.layers.0.block_sparse_moe.experts.{number}.w{part}.weight" for number in range(4) for part in (1, 2, 3)]
+    table = {name: Tensor((10, 10), "BF16") for name in (*names, "model.layers.0.block_sparse_moe.gate.weight", "model.embed_tokens.weight")}
+    files = tuple(FileSeen(path=path, location=str(tmp_path / path), bytes=3000, content="safetensors") for path in ("config.json", "model.safetensors"))
+    here, looks = Files(place="folder", path=str(tmp_path), files=files), {str(tmp_path / "model.safetensors"): Look("safetensors", tensors=table)}
+    merged = needs(ABSENT, here, looks=looks, transformers="5.24.0")
+    assert merged.own == 12 * 100 * 2 and "experts merged" in merged.why
+    assert needs(ABSENT, here, looks=looks, transformers="4.57.3").own == 0
 
 
 # --- judging ----------------------------------------------------------------------------------------------------------------------
