@@ -601,6 +601,7 @@ class Lock:
     command: str = ""
     alive: bool | Unseen = ABSENT
     idle_seconds: float | Unseen = ABSENT  # since the download it guards last grew; ABSENT where no part of it lies here
+    elsewhere: bool = False  # it was taken on another machine or in another container: nothing here tells whether its process lives
 
 
 @record

@@ -223,7 +223,8 @@ def _locked(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     facts = {
         "files": named(fault.subject for fault in own),
         "holder": seen(own[0], "held").seen.removeprefix("by "),
-        "pid": str(lock.pid) if lock and isinstance(lock.pid, int) else "",
+        "pid": str(lock.pid) if lock and isinstance(lock.pid, int) and not lock.elsewhere else "",
+        "elsewhere": "yes" if lock and lock.elsewhere else "",
         "dead": "yes" if own[0].code == "lock-dead" else "",
         "guards": (lock.file if lock else "") or "a file that is still to come",
         "under_way": "yes" if own[0].severity == "warning" else "",
@@ -235,6 +236,9 @@ def _locked_remedies(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
     first = finding.subjects[0].name
     see = f"ps -fp {facts['pid']}" if facts["pid"] else f"fuser -v {shell_path(first)}"
+    if facts["elsewhere"]:
+        look = "It names a process and the machine or container that it ran in: see there whether it still runs, and only where it is gone remove the lock."
+        return [Remedy(do=look, run=f"cat {shell_path(first)}", check=again(case))]
     remove = Remedy(do="Nobody uses it any more: remove the lock that was left behind.", run=f"rm {shell_path(first)}", check=again(case))
     wait = Remedy(do="Wait until that download has ended; it fetches the very file that is asked for here.", run=see, check=again(case))
     end = Remedy(

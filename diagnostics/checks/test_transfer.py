@@ -170,6 +170,8 @@ def test_the_cache_remembers_rightly(cache_state: CacheState, files: Files | Uns
 def _holder(lock: Lock) -> str:
     if not isinstance(lock.pid, int):
         return "by a process that is not seen from here (another container, user or machine)"
+    if lock.elsewhere:
+        return f"by process {lock.pid} of another machine or container, which may be gone"
     return f"by process {lock.pid}" + (f" ({lock.command})" if lock.command else "") + (", which is gone" if lock.alive is False else "")
 
 

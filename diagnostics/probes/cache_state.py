@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import re
+import socket
 import time
 
 from diagnostics import redact
@@ -62,9 +63,9 @@ def _locks(folder: str, due: dict[str, str] | None, soft: bool) -> list[Lock]:
 def _held(folder: str, path: str, file: str, soft: bool) -> Lock | None:
     """The lock, if somebody holds it."""
     held, pid = _flock_held(path)
-    kind = "flock"
+    kind, elsewhere = "flock", False
     if not held and soft:
-        held, pid, kind = True, _soft_owner(path), "soft"
+        held, kind, (pid, elsewhere) = True, "soft", _soft_owner(path)
     if not held:
         return None
     return Lock(
@@ -72,8 +73,9 @@ def _held(folder: str, path: str, file: str, soft: bool) -> Lock | None:
         file=redact.plain(file, 200),
         kind=kind,  # type: ignore[arg-type]
         pid=pid,
-        command=_command(pid),
-        alive=_alive(pid) if kind == "soft" else True,
+        command="" if elsewhere else _command(pid),
+        alive=ABSENT if elsewhere else _alive(pid) if kind == "soft" else True,
+        elsewhere=elsewhere,
         idle_seconds=_idle_seconds(folder, os.path.basename(path).removesuffix(".lock")),
     )
 
@@ -105,9 +107,19 @@ def _owner_of(inode: int) -> int | Unseen:
     return next(found, Unseen("absent", "not a process that is seen from here: another container or machine"))
 
 
-def _soft_owner(path: str) -> int | Unseen:
+def _soft_owner(path: str) -> tuple[int | Unseen, bool]:
+    """(process, whether it is one of another machine or PID namespace), as filelock writes it (4.2 ``_identity.py`` host_name)."""
     lines = cache.read_small(path, 400).decode("utf-8", "replace").split()
-    return int(lines[0]) if lines and re.fullmatch(r"\d{1,10}", lines[0]) else ABSENT
+    pid = int(lines[0]) if lines and re.fullmatch(r"\d{1,10}", lines[0]) else ABSENT
+    host, _, namespace = (lines[1] if len(lines) > 1 else "").partition("?pidns-")
+    return pid, bool(host) and (host != socket.gethostname() or (bool(namespace) and namespace != _own_namespace()))
+
+
+def _own_namespace() -> str:
+    try:
+        return f"{os.stat('/proc/self/ns/pid').st_ino:x}"
+    except OSError:
+        return ""
 
 
 def _alive(pid: int | Unseen) -> bool | Unseen:

@@ -8,6 +8,7 @@ import errno
 import fcntl
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -115,11 +116,25 @@ def test_a_soft_lock_of_a_dead_process(tmp_path: Path) -> None:
     listing = listing_of(tiny())
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    lock_file(tmp_path, etag_of(listing, "model.safetensors"), f"{process.pid}\nhost\n")
+    lock_file(tmp_path, etag_of(listing, "model.safetensors"), f"{process.pid}\n{socket.gethostname()}\n")
     without = (Disk(roles=("cache",), path=str(tmp_path), locks=False, lock_errno=errno.ENOSYS),)
     assert judged(tmp_path, listing, without) == [("lock-held", "error")]
     state, files = seen(tmp_path, listing, without)
     assert diagnose(Case(target=TARGET, cache_state=state, files=files))[0].remedies[0].run.startswith("rm ")
+
+
+@pytest.mark.parametrize("host", ["node-17", f"{socket.gethostname()}?pidns-f0000123"])
+def test_a_soft_lock_of_another_machine_is_not_taken_for_a_dead_one(host: str, tmp_path: Path) -> None:
+    """Its process cannot be asked after from here, whatever has its number: nobody is told to remove it unseen."""
+    listing = listing_of(tiny())
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    lock_file(tmp_path, etag_of(listing, "model.safetensors"), f"{process.pid}\n{host}\n")
+    without = (Disk(roles=("cache",), path=str(tmp_path), locks=False, lock_errno=errno.ENOSYS),)
+    state, files = seen(tmp_path, listing, without)
+    assert [(lock.alive, lock.elsewhere, lock.command) for lock in state.locks] == [(ABSENT, True, "")]
+    root = diagnose(Case(target=TARGET, cache_state=state, files=files))[0]
+    assert root.cause == "lock-held" and root.remedies[0].run.startswith("cat ") and "another machine" in root.title
 
 
 def test_a_ref_to_a_commit_that_is_gone(tmp_path: Path) -> None:
