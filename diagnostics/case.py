@@ -565,6 +565,7 @@ class Disk:
     mappable: bool | Unseen = NOT_ASKED  # mmap(2) of a file there
     noexec: bool | Unseen = NOT_ASKED  # compiled code may not be mapped from there
     remote: bool = False  # a network file system
+    write_bytes_per_second: float | Unseen = NOT_ASKED  # of a short file, synced; tried where much is to be written and there is ample room
 
 
 @record

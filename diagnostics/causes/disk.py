@@ -86,6 +86,23 @@ def _stale(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     return found("cache-metadata-stale", own, {"paths": named(fault.subject for fault in own), "what": what, "detail": own[0].evidence[0].seen}) if own else []
 
 
+def _slow(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    own = of_step(faults, "disk", "slow")
+    if not own:
+        return []
+    facts = {"rate": seen(own[0], "writes").seen, "estimate": seen(own[0], "still to come").expected.removesuffix(" at that rate")}
+    return found("disk-slow", own, _merged(case, own) | facts)
+
+
+def _slow_remedies(finding: Finding, case: Case) -> list[Remedy]:
+    see = Remedy(
+        do="Or see who else writes there: a disk or a network file system that many share is fast again when they are done.",
+        run="iostat -xz 1 5",
+        check=again(case),
+    )
+    return [_move(finding, case), see]
+
+
 def _is_temporary(case: Case, fault: Fault) -> bool:
     disk = _disk(case, fault)
     return disk is not None and bool({"temp", "xet"} & set(disk.roles)) and "cache" not in disk.roles
@@ -369,6 +386,16 @@ CAUSES: tuple[Cause, ...] = (
         recognise=_by_code("mmap-unsupported", "mapping"),
         remedies=_mapping_remedies,
         lab=Unseen("unsupported", "no file system of this kernel refuses to map; a hand-made Case stands in"),
+    ),
+    Cause(
+        id="disk-slow",
+        owner=("machine",),
+        severity="warning",
+        title="{mount} writes {rate}: this model would take {estimate}, however fast it comes",
+        why="What arrives is written there ({path}, {kind}), and the download waits for it.",
+        recognise=_slow,
+        remedies=_slow_remedies,
+        lab=Unseen("unsupported", "no disk here is slow enough; the probe is tried for real, and a hand-made Case stands in"),
     ),
     Cause(
         id="cache-metadata-stale",

@@ -6,13 +6,14 @@ import errno
 from typing import TYPE_CHECKING
 
 from diagnostics.case import Disk, Environment, Evidence, Subject, Target, Unseen
-from diagnostics.checks.wording import fact, size
+from diagnostics.checks.wording import duration, fact, size
 from diagnostics.facts.clients import offline
 
 if TYPE_CHECKING:
     from diagnostics.diagnosis import Expect
 
 WRITTEN_TO = ("cache", "temp")
+PRACTICAL_SECONDS = 3600.0
 INODES_A_FILE = 2  # the blob and the link to it
 CODES = {
     errno.ENOSPC: "full",
@@ -114,6 +115,18 @@ def test_weights_can_be_mapped(disks: tuple[Disk, ...], expect: Expect) -> None:
             expect.that(disk.mappable, "mapping", subject, fact(subject, "mmap of a file", "refused", "allowed"), *_file_system(subject, disk), step="disk")
     if not expect.examined:
         expect.skip("no file there could be tried")
+
+
+def test_writing_is_fast_enough(disks: tuple[Disk, ...], expect: Expect) -> None:
+    """Does the disk take the bytes fast enough for what is still to come?"""
+    for disk in _of(disks, "cache"):
+        rate, needed = disk.write_bytes_per_second, disk.needed_bytes
+        if isinstance(rate, float) and rate and isinstance(needed, int):
+            subject, seconds = _subject(disk), needed / rate
+            seen = [fact(subject, "writes", f"{size(rate)}/s"), fact(subject, "still to come", size(needed), f"{duration(seconds)} at that rate")]
+            expect.that(seconds < PRACTICAL_SECONDS, "slow", subject, *seen, *_file_system(subject, disk), severity="warning", step="disk")
+    if not expect.examined:
+        expect.skip("little or nothing is to be written, so that its rate was not tried")
 
 
 def test_compiled_packages_can_be_loaded(disks: tuple[Disk, ...], expect: Expect) -> None:

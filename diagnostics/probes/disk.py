@@ -23,8 +23,10 @@ from diagnostics.probes.download_cost import to_be_written
 from diagnostics.probes.files import missing_bytes
 from diagnostics.probes.files_wanted import weights_format
 from diagnostics.probes.mounts import FAT, FAT_LIMIT, NOT_FOR_KEEPING, is_remote, mount_of, mounts, refuses_code
-from diagnostics.probes.writing import maps, may, probed
+from diagnostics.probes.writing import maps, may, probed, write_rate
 
+MUCH_BYTES = 1_000_000_000  # to be written: with less no disk is slow
+RATE_PATIENCE = 1.5
 SECONDS = 5.0  # for one folder; a dead network file system answers nothing
 BLOB_NAME = 64 + 1 + 8 + len(".incomplete")
 SNAPSHOT = len("/snapshots/") + 40 + 1
@@ -141,8 +143,21 @@ def _look(place: Place) -> Disk:
     )
     disk = _with_figures(disk, folder, mount.options)
     if place.write:
-        return probed(_with_limits(disk, place, folder), (folder, *place.also))
+        return _with_rate(probed(_with_limits(disk, place, folder), (folder, *place.also)), folder)
     return replace(disk, mappable=_target_maps(place.path)) if place.role == "target" else disk
+
+
+def _with_rate(disk: Disk, folder: str) -> Disk:
+    """How fast the cache takes bytes: asked only where much is to come, so that a disk is not worn by every run, and where there is room for that and more."""
+    needed, free = disk.needed_bytes, disk.free_bytes
+    if "cache" not in disk.roles or disk.writable is not True or not (isinstance(needed, int) and isinstance(free, int)):
+        return disk
+    if needed < MUCH_BYTES or free < needed + MUCH_BYTES:
+        return disk
+    tried = together(
+        {"rate": lambda: write_rate(folder)}, RATE_PATIENCE
+    )  # on a thread of its own: a disk that is busy must not cost us what else is known of it
+    return replace(disk, write_bytes_per_second=tried.get("rate", Unseen("timed_out", f"no answer within {RATE_PATIENCE} s")))
 
 
 def _silent(place: Place) -> Disk:

@@ -11,6 +11,7 @@ import mmap
 import os
 import secrets
 import stat
+import time
 from dataclasses import replace
 
 from diagnostics import redact
@@ -18,6 +19,7 @@ from diagnostics.case import Disk, Unseen
 from diagnostics.probes.files import owner_name
 
 PROBE_BYTES = 4096
+RATE_SECONDS, RATE_BYTES, RATE_STEP = 0.3, 32 << 20, 128 << 10
 # Errors that say that this kind of file cannot be had here, not that there is no room (open(2)).
 NO_NAMELESS_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.ENOSYS})
 # flock(2) says EWOULDBLOCK only for a lock that somebody holds; nobody holds one of a file that has just been made.
@@ -49,6 +51,29 @@ def write_probe(folder: str) -> int:
     finally:
         _away(descriptor, name)
     return 0
+
+
+def write_rate(folder: str) -> float | Unseen:
+    """Bytes a second that reach the disk: a nameless or short-lived file, written in steps that are each synced, for RATE_SECONDS or RATE_BYTES at most.
+
+    The bytes are random, so that a file system that compresses has to write them.
+    """
+    step, written, started = os.urandom(RATE_STEP), 0, time.monotonic()
+    try:
+        descriptor, name = _probe_file(folder)
+    except OSError as error:
+        return Unseen("not_reached", os.strerror(error.errno or errno.EIO))
+    try:
+        while written < RATE_BYTES and (time.monotonic() - started < RATE_SECONDS or not written):
+            written += os.write(descriptor, step)
+            os.fsync(descriptor)
+            if written >= len(step) * 4 and len(step) < RATE_BYTES // 8:
+                step += step
+    except OSError as error:
+        return Unseen("not_reached", os.strerror(error.errno or errno.EIO))
+    finally:
+        _away(descriptor, name)
+    return written / max(1e-6, time.monotonic() - started)
 
 
 def _away(descriptor: int, name: str) -> None:

@@ -22,7 +22,7 @@ from diagnostics.probes import disk as probe
 from diagnostics.probes import writing
 from diagnostics.probes.disk import see_disks
 from diagnostics.probes.mounts import Mount, mount_of
-from diagnostics.probes.writing import write_probe
+from diagnostics.probes.writing import write_probe, write_rate
 from tests.unit.files_made import cached, hub_target, listing_of, tiny
 from tests.unit.users import unprivileged
 
@@ -87,6 +87,25 @@ def test_a_named_probe_leaves_nothing_either(tmp_path: Path, monkeypatch: pytest
     assert write_probe(str(tmp_path)) == 0 and entries(tmp_path) == []
     monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(errno.EIO, "")))
     assert write_probe(str(tmp_path)) == errno.EIO and entries(tmp_path) == []
+
+
+def test_how_fast_it_writes_is_tried_where_much_is_to_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a large download into ample room; not for a small one, nor where room is scarce; at most 32 MB, and nothing is left."""
+    written: list[int] = []
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: written.append(len(data)) or real(descriptor, data))
+    rate = disks_of(tmp_path, large(2 * 10**9))[0].write_bytes_per_second
+    assert (isinstance(rate, float) and rate > 0) or rate.why == "timed_out"  # type: ignore[union-attr]
+    assert 128 << 10 <= sum(written) < (48 << 20) and entries(tmp_path) == []
+    assert disks_of(tmp_path, large(10**6))[0].write_bytes_per_second == disks_of(tmp_path, large(10**15))[0].write_bytes_per_second == NOT_ASKED
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(errno.ENOSPC, "")))
+    assert write_rate(str(tmp_path)) == Unseen("not_reached", os.strerror(errno.ENOSPC)) and entries(tmp_path) == []
+
+
+def test_a_slow_disk_is_a_warning() -> None:
+    """Where the whole would take more than an hour; an ordinary one, and one that was not tried, is none."""
+    assert judged(made(needed_bytes=5 * 10**9, write_bytes_per_second=1e6)) == [("disk-slow", "warning")]
+    assert judged(made(needed_bytes=5 * 10**9, write_bytes_per_second=5e7)) == judged(made(write_bytes_per_second=Unseen("timed_out"))) == []
 
 
 def test_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
