@@ -757,6 +757,7 @@ class Packages:
     architecture: Architecture | Unseen = NOT_ASKED
     quantization: Quantization | Unseen = NOT_ASKED
     torch: TorchBuild | Unseen = NOT_ASKED
+    superseded: tuple[str, ...] = ()  # "package: 4.40 is loaded, 5.24 is installed": this process loaded it before that was installed
 
 
 @record

@@ -75,8 +75,17 @@ def _doubled(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
     return findings
 
 
+def _superseded(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
+    """Installed after this process began."""
+    own = of_step(faults, "packages", "superseded")
+    if not own:
+        return []
+    what = f"{named(fault.subject for fault in own)} was installed anew while this process runs"
+    return found("environment-mixed", own, facts_of(case, own) | {"kind": "superseded", "what": what, "where": seen(own[0], "in this process").seen})
+
+
 def _mixed(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
-    return [*_installed_elsewhere(case, faults), *_doubled(case, faults)]
+    return [*_installed_elsewhere(case, faults), *_doubled(case, faults), *_superseded(case, faults)]
 
 
 def _conflict(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
@@ -153,6 +162,8 @@ def _mixed_remedies(finding: Finding, case: Case) -> list[Remedy]:
     package, kind = finding.facts["package"], finding.facts["kind"]
     if kind == "foreign":
         return [Remedy(do="Take PYTHONPATH away, or those folders out of it.", run="unset PYTHONPATH", check=again(case))]
+    if kind == "superseded":
+        return [Remedy(do="Restart this process (in a notebook: the kernel), so that it loads what is installed now.", check=show(case, package))]
     if kind == "elsewhere":
         wanted = [subject.name for subject in finding.subjects]
         here = Remedy(do="Install with the pip of the interpreter that will load the model.", run=install(case, *wanted), check=show(case, *wanted))

@@ -124,6 +124,16 @@ def test_packages_are_installed_once(packages: Packages, expect: Expect) -> None
             )
 
 
+def test_what_is_loaded_is_what_is_installed(packages: Packages, expect: Expect) -> None:
+    """Has this process loaded the versions that are installed now?"""
+    if _is_judged(packages, expect):
+        changed = {text.partition(":")[0]: text.partition(": ")[2] for text in packages.superseded}
+        for item in packages.requirements:
+            subject = _subject(item.package)
+            seen = fact(subject, "in this process", changed.get(item.package, "as installed"), "one version")
+            expect.that(item.package not in changed, "superseded", subject, seen, severity="warning", step="packages")
+
+
 def test_packages_are_made_for_this_python(packages: Packages, environment: Environment, expect: Expect) -> None:
     """Are they made for this Python and this machine?"""
     if _is_judged(packages, expect):

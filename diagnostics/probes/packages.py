@@ -38,6 +38,7 @@ from diagnostics.probes.architecture import config_from, configs_of
 from diagnostics.probes.cache import read_small, real
 from diagnostics.probes.files_wanted import weights_format
 from diagnostics.probes.import_trial import Candidate, try_imports
+from diagnostics.probes.loaded import superseded
 from diagnostics.probes.package_metadata import doubled, markers, requires
 from diagnostics.probes.shadows import find_shadows, foreign_paths
 
@@ -89,6 +90,7 @@ def see_packages(
         architecture=model,
         quantization=quantization,
         torch=torch,
+        superseded=superseded(installed[name] for name in names if name in installed) if not python else (),
     )
 
 

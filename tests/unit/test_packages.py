@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from diagnostics import codec
-from diagnostics.case import ABSENT, Case, Distribution, Environment, Files, FileSeen, Interpreter, Listing, Packages, RemoteFile, Target, Unseen
+from diagnostics.case import ABSENT, Case, Distribution, Environment, Files, FileSeen, Interpreter, Listing, Packages, RemoteFile, Requirement, Target, Unseen
 from diagnostics.diagnosis import diagnose
 from diagnostics.environment import inventory
 from diagnostics.facts import versions
+from diagnostics.probes.loaded import superseded
 from diagnostics.probes.packages import see_packages
 
 HEALTHY = {
@@ -272,3 +275,26 @@ def test_nothing_heavy_is_imported() -> None:
     """Neither torch nor transformers, nor requests."""
     code = "import sys; import diagnostics.probes.packages, diagnostics.probes.files, diagnostics.probes.memory; print([n for n in ('torch', 'transformers', 'requests', 'dns') if n in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_what_was_installed_after_this_process_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after pip install -U in a notebook: what is loaded is of another version. Not where metadata merely differ, nor for another interpreter."""
+    about = tmp_path / "made_package-2.0.dist-info"
+    about.mkdir()
+    item = Distribution(name="made-package", version="2.0", location=str(tmp_path))
+    monkeypatch.setitem(sys.modules, "made_package", SimpleNamespace(__version__="1.0"))
+    assert superseded([item]) == ("made-package: 1.0 is loaded, 2.0 is installed",)
+    monkeypatch.setitem(sys.modules, "made_package", SimpleNamespace(__version__="2.0+cu128"))
+    assert superseded([item]) == ()
+    monkeypatch.setitem(sys.modules, "made_package", SimpleNamespace(__version__="1.0"))
+    os.utime(about, (1, 1))
+    assert superseded([item]) == () == superseded([dataclasses.replace(item, name="not-loaded")])
+
+
+def test_the_remedy_for_what_was_installed_meanwhile_is_a_restart() -> None:
+    """A warning; nothing is installed again."""
+    needed = Requirement(package="transformers", why="loads it", installed="5.24.0")
+    seen = Packages(python="/env/bin/python", judged=True, requirements=(needed,), superseded=("transformers: 4.40.0 is loaded, 5.24.0 is installed",))
+    root = diagnose(Case(packages=seen))[0]
+    assert (root.cause, root.severity) == ("environment-mixed", "warning") and "Restart" in root.remedies[0].do and not root.remedies[0].run
+    assert "4.40.0 is loaded" in root.title and diagnose(Case(packages=dataclasses.replace(seen, superseded=()))) == []
