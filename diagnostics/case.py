@@ -632,6 +632,7 @@ class MemoryLimit:
     limit_bytes: int
     used_bytes: int | Unseen = ABSENT
     available_bytes: int
+    holders: tuple[str, ...] = ()  # of a control group that is too small: its processes that hold most, "1.2 GB python (pid 7)"
 
 
 @record

@@ -32,6 +32,7 @@ def _facts(case: Case, fault: Fault) -> dict[str, str]:
         "denied_owner": disk.denied_owner if disk else "",
         "denied_mode": disk.denied_mode if disk else "",
         "a_file": "yes" if disk and disk.denied_mode.startswith("-") else "",
+        "container": platform.container if isinstance(platform, Platform) else "",
         "user": platform.user if isinstance(platform, Platform) and platform.user else "this user",
         "elsewhere": next((item.path for item in case.disks or () if "elsewhere" in item.roles), ""),
         "inodes": seen(fault, "free inodes").seen,
@@ -143,7 +144,24 @@ def _space_remedies(finding: Finding, case: Case) -> list[Remedy]:
         run="hf cache ls",
         check=f"df -h {shell_path(_existing(facts))}",
     )
-    return [_move(finding, case), clean] if facts["elsewhere"] else [clean, _move(finding, case)]
+    volume = _volume(finding, case)
+    return [_move(finding, case), clean, *volume] if facts["elsewhere"] else [*volume, clean, _move(finding, case)]
+
+
+def _volume(finding: Finding, case: Case) -> list[Remedy]:
+    """In a container whose own layer is full: a volume of the outside, which also outlives it."""
+    facts = finding.facts
+    place = shell_path(facts["path"])
+    ways = {
+        "docker": Remedy(do="Give the container a volume for the cache.", run=f"docker run -v models:{place} …", check=f"df -h {place}"),
+        "podman": Remedy(do="Give the container a volume for the cache.", run=f"podman run -v models:{place} …", check=f"df -h {place}"),
+        "kubernetes": Remedy(
+            do=f"Mount a volume at {facts['path']} in the pod's manifest: a claim, or an emptyDir of more than {facts['needed']} (and raise resources.limits.ephemeral-storage).",
+            run="kubectl explain pod.spec.volumes.emptyDir.sizeLimit",
+            check=f"df -h {place}",
+        ),
+    }
+    return [ways[facts["container"]]] if facts["kind"] == "overlay" and facts["container"] in ways else []
 
 
 def _existing(facts: dict[str, str]) -> str:

@@ -10,6 +10,11 @@ from diagnostics.causes.claims import again
 from diagnostics.causes.files_words import found, of_step, seen
 from diagnostics.causes.versions_common import NO_MEMORY, failed_imports, threads_without_memory
 
+# Where the machine itself is somebody's setting: (what to do, what to run).
+ROOMIER = {
+    "wsl": ("Let WSL have more of the machine's memory: memory=… below [wsl2] in .wslconfig of the Windows user, then restart it.", "wsl.exe --shutdown"),
+    "colab": ("Take a runtime with more memory (Runtime, Change runtime type, High-RAM).", ""),
+}
 Recognise = Callable[[Case, tuple[Fault, ...]], list[Finding]]
 
 
@@ -89,7 +94,8 @@ def _insufficient_remedies(finding: Finding, case: Case) -> list[Remedy]:
         run="ps -eo pid,user,rss,comm --sort=-rss | head",
         check="free -h",
     )
-    return [end, _smaller(finding, case)]
+    more = ROOMIER.get(facts["container"])
+    return [*([Remedy(do=more[0], run=more[1], check="free -h")] if more else []), end, _smaller(finding, case)]
 
 
 def _container_remedies(finding: Finding, case: Case) -> list[Remedy]:
@@ -110,7 +116,8 @@ def _container_remedies(finding: Finding, case: Case) -> list[Remedy]:
         run="cat /proc/self/cgroup",
         check=again(case),
     )
-    return [ways.get(facts["container"], general), _smaller(finding, case)]
+    held = Remedy(do=f"Or end what holds the memory there: {facts['holders']}.", run="ps -eo pid,user,rss,comm --sort=-rss | head", check=again(case))
+    return [ways.get(facts["container"], general), *([held] if facts["holders"] else []), _smaller(finding, case)]
 
 
 def _gigabytes(text: str) -> int:

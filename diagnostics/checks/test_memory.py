@@ -130,6 +130,6 @@ def _seen(memory: Memory, lowest: MemoryLimit, subject: Subject, needed: int) ->
     ]
     seen += [fact(subject, "in use", size(lowest.used_bytes))] if isinstance(lowest.used_bytes, int) else []
     seen += [fact(HOST, "memory", f"{size(memory.available_bytes)} available of {size(memory.total_bytes)}")] if lowest.kind != "host" else []
-    seen += [fact(HOST, "held by", text) for text in memory.holders] if lowest.kind == "host" else []
+    seen += [fact(subject, "held by", text) for text in (memory.holders if lowest.kind == "host" else lowest.holders)]
     seen += [fact(subject, "processes killed for memory so far", memory.oom_kills)] if isinstance(memory.oom_kills, int) and memory.oom_kills else []
     return seen + ([fact(HOST, "accelerator", ", ".join(memory.accelerators[:4]))] if memory.accelerators else [])

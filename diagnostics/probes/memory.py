@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from diagnostics.probes.load_cost import LoadCost
 from diagnostics.redact import plain
 
 UNLIMITED = 1 << 60  # v1 writes 9223372036854771712 for none
-MOST_HOLDERS = 3
+MOST_HOLDERS, MOST_GROUPS = 3, 500
 HOLDER_BYTES = 100_000_000  # less is not worth a name
 
 
@@ -36,7 +37,8 @@ def see_memory(cost: LoadCost | Unseen, root: Path = Path("/")) -> Memory:
     kills = 0
     groups = list(levels(root, "memory"))
     for group in groups:
-        limits += [limit for limit in _limits_of(group, swap_free, own) if limit.limit_bytes < min(total, UNLIMITED)]
+        found = [limit for limit in _limits_of(group, swap_free, own) if limit.limit_bytes < min(total, UNLIMITED)]
+        limits += [replace(limit, holders=_holders(root, _members(group))) if _is_short(limit, cost) else limit for limit in found]
         kills = max(kills, _oom_kills(group))
     overcommit, commit_limit, committed = _overcommit(root)
     shm_total, shm_free = _shared_memory(root)
@@ -131,15 +133,29 @@ def _shared_memory(root: Path) -> tuple[int | Unseen, int | Unseen]:
     return figures.f_blocks * figures.f_frsize, figures.f_bavail * figures.f_frsize
 
 
-def _holders(root: Path) -> tuple[str, ...]:
-    """The processes that hold most memory, but for this one."""
+def _is_short(limit: MemoryLimit, cost: LoadCost | Unseen) -> bool:
+    return isinstance(cost, LoadCost) and max(cost.own, cost.resident) > limit.available_bytes
+
+
+def _members(group: Level) -> set[int]:
+    """Processes of a control group and of those below it, as far as they are seen from here (cgroups(7), cgroup.procs)."""
+    found: set[int] = set()
+    for count, (folder, _, _) in enumerate(os.walk(group.folder)):
+        found |= {int(text) for text in read_text(Path(folder) / "cgroup.procs").split() if text.isdigit()}
+        if count >= MOST_GROUPS:
+            break
+    return found
+
+
+def _holders(root: Path, members: set[int] | None = None) -> tuple[str, ...]:
+    """The processes (of ``members``, where given) that hold most memory, but for this one."""
     if root != Path("/"):
         return ()
     held = []
     for process in psutil.process_iter(["pid", "name", "memory_info"]):
-        memory = process.info.get("memory_info")
-        if memory and process.info["pid"] != os.getpid() and memory.rss >= HOLDER_BYTES:
-            held.append((memory.rss, process.info["pid"], plain(process.info.get("name") or "?", 40)))
+        memory, pid = process.info.get("memory_info"), process.info["pid"]
+        if memory and pid != os.getpid() and memory.rss >= HOLDER_BYTES and (members is None or pid in members):
+            held.append((memory.rss, pid, plain(process.info.get("name") or "?", 40)))
     return tuple(f"{rss / 1e9:.1f} GB {name} (pid {pid})" for rss, pid, name in sorted(held, reverse=True)[:MOST_HOLDERS])
 
 

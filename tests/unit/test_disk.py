@@ -412,3 +412,15 @@ def test_nobody_is_told_to_take_over_the_system() -> None:
         disk = refused(errno.EACCES, denied_at=denied, denied_owner="root", denied_mode="drwxr-xr-x")
         runs = " ".join(remedy.run for remedy in diagnose(Case(target=TARGET, disks=(disk,)))[0].remedies)
         assert ("chown" in runs) == own
+
+
+@pytest.mark.parametrize(
+    ("container", "kind", "text"), [("docker", "overlay", "docker run -v"), ("kubernetes", "overlay", "emptyDir"), ("docker", "ext4", ""), ("", "overlay", "")]
+)
+def test_a_containers_own_layer_is_not_the_place_for_models(container: str, kind: str, text: str) -> None:
+    """A volume is the way out; where the cache lies on a volume already, or outside of a container, it is not."""
+    disk = made(kind=kind, free_bytes=10**6)
+    root = diagnose(Case(disks=(disk,), environment=Environment(platform=Platform(system="Linux", user="ann", container=container))))[0]
+    assert root.cause == "disk-space-insufficient"
+    said = root.remedies[0].do + root.remedies[0].run
+    assert text in said if text else "volume" not in " ".join(remedy.do for remedy in root.remedies)

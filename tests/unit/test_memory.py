@@ -161,6 +161,30 @@ def test_this_machine_is_healthy() -> None:
     assert diagnose(Case(memory=memory)) == []
 
 
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="a control group needs root")
+def test_who_holds_the_memory_of_a_group_that_is_too_small() -> None:
+    """Its own processes alone, for real; nobody is named where it suffices."""
+    held = "import time; kept = b'x' * 200_000_000; print('held', flush=True); time.sleep(60)"
+    look = (
+        "import sys; from diagnostics.probes.load_cost import LoadCost; from diagnostics.probes.memory import see_memory; "
+        "m = see_memory(LoadCost(own=int(sys.argv[1]), resident=1, mapped=1, data=1, largest=1, why='')); print([l.holders for l in m.limits if l.kind == 'cgroup'][:1])"
+    )
+    with group("memory", "memory.limit_in_bytes", str(900 * MIB)) as join:
+        holder = subprocess.Popen([sys.executable, "-c", held], stdout=subprocess.PIPE, preexec_fn=join)
+        try:
+            assert holder.stdout and holder.stdout.readline() == b"held\n"
+            seen = [
+                subprocess.run([sys.executable, "-c", look, needed], capture_output=True, text=True, check=True, preexec_fn=join).stdout
+                for needed in (str(GB), str(100 * MIB))
+            ]
+        finally:
+            holder.kill()
+            holder.wait()
+            assert holder.stdout
+            holder.stdout.close()
+    assert f"(pid {holder.pid})" in seen[0] and seen[0].count("pid") == 1 and seen[1] == "[()]\n"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is enforced on Linux")
 def test_an_address_space_limit_is_seen() -> None:
     """ulimit -v, for real, in a child process."""
@@ -408,3 +432,20 @@ def test_a_real_group() -> None:
         own = min((item for item in memory.limits if item.kind == "cgroup"), key=lambda item: item.limit_bytes)
         assert own.limit_bytes == limit and 0 < own.available_bytes <= limit and memory.total_bytes > own.limit_bytes
         assert roots(memory) == expected
+
+
+@pytest.mark.parametrize(("container", "text"), [("wsl", ".wslconfig"), ("colab", "High-RAM"), ("", "end what is not needed")])
+def test_where_the_machine_is_a_setting_the_remedy_says_which(container: str, text: str) -> None:
+    """WSL and Colab give a part of a machine, which looks like a small one."""
+    memory = Memory(total_bytes=8 * GB, available_bytes=7 * GB, limits=(MemoryLimit(source="host", kind="host", limit_bytes=8 * GB, available_bytes=7 * GB),))
+    memory = dataclasses.replace(memory, needed_bytes=10 * GB, resident_bytes=10 * GB, needed_why="1 file of weights")
+    root = diagnose(Case(memory=memory, environment=Environment(platform=Platform(system="Linux", container=container))))[0]
+    assert root.cause == "memory-insufficient" and text in root.remedies[0].do
+
+
+def test_who_holds_a_groups_memory_goes_into_the_remedy() -> None:
+    """Beside the way to a larger limit."""
+    limit = dataclasses.replace(cgroup(5 * GB), holders=("3.0 GB java (pid 9)",))
+    memory = Memory(total_bytes=32 * GB, available_bytes=28 * GB, limits=(limit,), needed_bytes=10 * GB, resident_bytes=10 * GB, needed_why="1 file of weights")
+    root = diagnose(Case(memory=memory))[0]
+    assert root.cause == "memory-limited-by-container" and any("3.0 GB java (pid 9)" in remedy.do for remedy in root.remedies)
