@@ -25,7 +25,7 @@ from diagnostics.transfer.wire import Answer
 
 SMALLEST_READ, LARGEST_READ = 16 << 10, MIB
 QUICK_SECONDS, SLOW_SECONDS = 0.05, 0.2  # a read that took less may be longer next time, one that took more shorter
-NOTED_BYTES, NOTED_SECONDS = MIB, 1.0
+NOTED_BYTES, NOTED_SECONDS = MIB, 0.1  # what a kill may cost a connection
 GAINED_BYTES = 64 << 10  # a try that brought less was in vain
 MOST_CHANGES = 3
 # Statuses of the place a redirect led to that its signature ran out or it went away: the address itself may lead on.
@@ -130,7 +130,7 @@ class Download(Standing):
     def _counted(self, claim: Claim | None) -> Claim | None:
         self._streams = max(self._streams, len(self._segments.claims))
         if claim is not None:
-            claim.moved_at = time.monotonic()
+            claim.moved_at = claim.noted_at = time.monotonic()
         return claim
 
     # --- one claim ---

@@ -23,7 +23,7 @@ try:
 except ImportError:  # Windows: two processes are kept apart by nothing but the rename at the end
     fcntl = None  # type: ignore[assignment]
 
-LEAST_NOTED = MIB  # a file that got no further begins anew
+LEAST_NOTED = MIB // 4  # a file that got no further begins anew
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
 
