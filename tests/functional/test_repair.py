@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from diagnostics.case import Target
+from diagnostics.case import Environment, Repair, Target
 from diagnostics.lab import hub as hubs
 from diagnostics.lab.stage import HUB, Stage
 from diagnostics.lab.worlds.healthy import fill_cache, put_up_hub
 from diagnostics.redact import Secrets
 from diagnostics.repair.client import HubClient
+from diagnostics.repair.place import Place
+from diagnostics.repair.work import Means, perform
 from tests.functional.damages import DAMAGES, Cached, flipped, mend, missing_shard, sharded
 
 NO_CLIENT = "import sys; sys.modules['huggingface_hub'] = None"
@@ -42,8 +48,6 @@ def without_client(stage: Stage) -> str:
     folder = stage.folder / "bare"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(NO_CLIENT)
-    import sys
-
     script = folder / "python"
     script.write_text(f'#!/bin/sh\nPYTHONPATH={folder} exec {sys.executable} "$@"\n')
     script.chmod(0o755)
@@ -124,3 +128,42 @@ def test_a_download_without_an_end_is_ended(cached: Cached, stage: Stage, monkey
 
 def hub_target() -> Target:
     return Target(spec=sharded().name, kind="hub", name=sharded().name)
+
+
+def test_a_stale_memory_of_absence_is_removed(cached: Cached) -> None:
+    """The cache says that the hub has no such file, and it has: the client would never ask again."""
+    marker = cached.folder / ".no_exist" / cached.repository.commit / "tokenizer.json"
+    marker.parent.mkdir(parents=True)
+    marker.touch()
+    mended = mend()
+    assert [(item.repair.path, item.outcome) for item in mended.done] == [(f".no_exist/{cached.repository.commit}/tokenizer.json", "repaired")]
+    assert (marker.exists(), mended.after.verdict) == (False, "healthy")
+
+
+@pytest.mark.parametrize("path", [".locks/../../precious", ".locks/other/../../x", "blobs/../../precious", "precious", "/etc/passwd"])
+def test_nothing_is_removed_outside_the_caches_own_bookkeeping(path: str, cached: Cached, stage: Stage) -> None:
+    """Whatever a plan says."""
+    precious = stage.hub_cache / "precious"
+    precious.write_text("mine")
+    os.utime(precious, (0, 0))
+    place = Place(kind="cache", folder=str(cached.folder), entries=str(cached.link("config.json").parent))
+    plan = (Repair(kind="stale", path=path, location=path, why="", how="remove"),)
+    done = list(perform(plan, place, Means(environment=Environment(), secrets=Secrets(), target=hub_target())))
+    assert [item.outcome for item in done] in (["failed"], ["not_needed"])
+    assert precious.read_text() == "mine"
+
+
+@pytest.mark.parametrize(("owner", "outcome"), [("dead", "repaired"), ("alive", "refused")])
+def test_a_lock_goes_only_with_its_owner(owner: str, outcome: str, cached: Cached) -> None:
+    """A soft lock of this host, hours old."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    lock = cached.hub / ".locks" / cached.folder.name / f"{cached.shard.sha256}.lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text(f"{ended.pid if owner == 'dead' else os.getpid()}\n{socket.gethostname()}\n")
+    os.utime(lock, (time.time() - 7200,) * 2)
+    place = Place(kind="cache", folder=str(cached.folder), entries=str(cached.link("config.json").parent))
+    plan = (Repair(kind="stale", path=f".locks/{cached.folder.name}/{lock.name}", location=str(lock), why="", how="remove"),)
+    done = list(perform(plan, place, Means(environment=Environment(), secrets=Secrets(), target=hub_target())))
+    assert ([item.outcome for item in done], lock.exists()) == ([outcome], owner == "alive")
+    assert os.listdir(lock.parent) == ([lock.name] if owner == "alive" else [])
