@@ -102,10 +102,11 @@ def _more_memory(finding: Finding, case: Case) -> list[Remedy]:
     if trial and trial.memory_limit_source == "--diagnose-load-memory":
         return [Remedy(do=f"It takes more than {finding.facts['limit']}: plan for more than {finding.facts['peak']}.", check=again(case)), smaller]
     group = "cgroup" in finding.facts["source"] or killer == "above"
+    taken = f"it had taken {finding.facts['peak']} when it was ended, and asked for more"
     more = (
-        f"Raise the memory limit of the container or job above {finding.facts['peak']} (docker run --memory, resources.limits.memory, #SBATCH --mem)."
+        f"Raise the memory limit of the container or job ({finding.facts['source']}; docker run --memory, resources.limits.memory, #SBATCH --mem): {taken}."
         if group
-        else f"Give it more than {finding.facts['peak']} of memory: end what holds it, or take a machine with more."
+        else f"Give it more memory (end what holds it, or take a machine with more): {taken}."
     )
     look = "cat /proc/self/cgroup" if group else "ps -eo pid,user,rss,comm --sort=-rss | head"
     return [Remedy(do=more, run=look, check=again(case)), smaller]

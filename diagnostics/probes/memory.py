@@ -32,7 +32,7 @@ def see_memory(cost: LoadCost | Unseen, root: Path = Path("/")) -> Memory:
     What this very run holds is counted as free: it will be gone when the model loads.
     """
     total, available, swap_free = _host(root)
-    own = _own_bytes(root)
+    own = own_bytes(root)
     limits = [MemoryLimit(source="host", kind="host", limit_bytes=total, used_bytes=total - available, available_bytes=available + swap_free)]
     kills = 0
     groups = list(levels(root, "memory"))
@@ -96,7 +96,7 @@ def _swap_free() -> int:
         return 0
 
 
-def _own_bytes(root: Path) -> int:
+def own_bytes(root: Path) -> int:
     """Anonymous memory of this process (proc(5), status: RssAnon); 0 where that is not told."""
     match = re.search(r"^RssAnon:\s+(\d+) kB$", read_text(root / "proc/self/status"), re.MULTILINE)
     return int(match[1]) * 1024 if match else 0

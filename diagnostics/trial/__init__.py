@@ -11,7 +11,7 @@ from pathlib import Path
 
 from diagnostics.case import Case, MemoryLimit, Trial, Unseen
 from diagnostics.probes.control_groups import Level, levels, number_in
-from diagnostics.probes.memory import see_memory
+from diagnostics.probes.memory import own_bytes, see_memory
 from diagnostics.redact import Secrets
 from diagnostics.trial.endings import trial_of
 from diagnostics.trial.plan import Plan, of_command, of_target
@@ -59,7 +59,8 @@ def bounds_of(seconds: float, memory: int, root: Path = Path("/")) -> tuple[Boun
     """What it may take: of memory what can be had now, less a reserve for everything else; and what says so."""
     seen = see_memory(Unseen("absent"), root)
     lowest = min((limit for limit in seen.limits if limit.kind != "rlimit"), key=lambda limit: limit.available_bytes)
-    most = max(LEAST_BYTES, lowest.available_bytes - min(MOST_RESERVE_BYTES, int(lowest.available_bytes * RESERVE)))
+    free = lowest.available_bytes - own_bytes(root)  # which see_memory counts as free: this run is still here
+    most = max(LEAST_BYTES, free - min(MOST_RESERVE_BYTES, int(free * RESERVE)))
     asked = 0 < memory < most
     above = list(levels(root, "memory"))
     bounds = Bounds(
