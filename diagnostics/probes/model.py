@@ -26,6 +26,7 @@ MOST_INDEX = 64 << 20
 MOST_HOMES = 24
 FEWEST_ENTRIES = 16  # of any vocabulary beside special tokens
 READ = frozenset({"safetensors", "torch-zip", "torch-legacy", "pickle"})
+QUANTISED_BESIDE = frozenset({"quantize_config.json", "quant_config.json"})  # AutoGPTQ's and AutoAWQ's own: other loaders read them
 KEPT = (
     "vocab_size",
     "hidden_size",
@@ -115,6 +116,8 @@ def _see(home: Home, target: Target, environment: Environment, looks: Looks) -> 
         file = _weights_name(home)
         found, compared = model_fit.compare(config, tensors, whole and not index, file) if tensors and not wrong_type else ([], 0)
         misfits += _with_tokenizer(found, config, tensors, seen)
+        if not QUANTISED_BESIDE & set(home.files) and (unlike := model_fit.quantisation(config, tensors, whole, file)):
+            misfits.append(unlike)
     elif empty := model_fit.placeholders(tensors, "adapter_model.safetensors"):
         misfits.append(empty)
     tokenizer_config = _json(home, "tokenizer_config.json") or {}

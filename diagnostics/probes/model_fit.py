@@ -270,6 +270,40 @@ def _is_quantised(fit: Fit) -> bool:
     return "quantization_config" in fit.config or any(_QUANTISED.search(name) for name in fit.tensors)
 
 
+# method → the tensor that such weights have in the place of each weight (GPTQModel, AutoAWQ, compressed-tensors' pack-quantized, bitsandbytes' 4 bit)
+SAID_BY = frozenset({"quantization_config", "compression_config", "quantization"})  # transformers, older compressed-tensors, mlx; also for a part alone
+PACKED = {"gptq": "qweight", "awq": "qweight"}
+_PACKED = re.compile(r"\.(qweight|weight_packed|weight\.quant_state\.\w+)$")
+
+
+def quantisation(config: Mapping[str, Any], tensors: Mapping[str, Tensor], whole: bool, file: str) -> Misfit | None:
+    """quantization_config without packed weights, or packed weights that no quantization_config announces: the loader makes modules of the other kind."""
+    said = config.get("quantization_config")
+    method = said.get("quant_method") if isinstance(said, Mapping) else None
+    packed = [name for name in tensors if _PACKED.search(name)]
+    weights = [name for name, tensor in tensors.items() if name.endswith(".weight") and len(tensor.shape) == 2]
+    facts = {"file": file, "layers": "", "kind": plain(str(config.get("model_type", "")), 60), "head": ""}
+    if isinstance(method, str) and method in PACKED and whole and weights and not packed:
+        name, kind = plain(weights[0], 200), tensors[weights[0]].dtype
+        because = f"quant_method of config.json is {method}; the weights in {file} are not packed ({plain(kind, 20)})"
+        due = name.removesuffix("weight") + PACKED[method]
+        return Misfit(
+            code="tensors-missing",
+            name=due,
+            seen="not in any file",
+            expected=f"{PACKED[method]}, scales and zeros",
+            because=because,
+            count=len(weights),
+            facts=facts,
+        )
+    parts = [config, *(value for value in config.values() if isinstance(value, Mapping))]
+    if packed and not any(SAID_BY & set(part) for part in parts):
+        due = _PACKED.sub(".weight", packed[0])
+        because = "config.json has no quantization_config, so the loader asks for plain weights"
+        return Misfit(code="tensors-missing", name=plain(due, 200), seen=plain(f"packed as {packed[0].removeprefix(due.removesuffix('weight'))}", 100), expected="a plain tensor", because=because, count=len(packed), facts=facts)  # fmt: skip
+    return None
+
+
 # --- what is missing ------------------------------------------------------------------------------------------------------------
 
 

@@ -512,3 +512,39 @@ def test_no_layers_at_all_is_a_number_too(tmp_path: Path) -> None:
     """num_hidden_layers 0 is not the default of 12: the layers in the file are too many, none is missing."""
     found = judged(model(tmp_path / "m", {"num_hidden_layers": 0}))
     assert [root.cause for root in found] == ["shape-mismatch"] and "0 layers" in found[0].title
+
+
+def packed(tensors: Shapes) -> Shapes:
+    """As GPTQ leaves a layer: packed integers, scales and zeros in the place of its weight."""
+    found: Shapes = {}
+    for name, shape in tensors.items():
+        if name.endswith("query.weight"):
+            found |= {name.removesuffix("weight") + part: (4, 4) for part in ("qweight", "scales", "qzeros")}
+        else:
+            found[name] = shape
+    return found
+
+
+@pytest.mark.parametrize(
+    ("config", "shapes", "expected"),
+    [
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, packed(BERT), []),
+        ({"quantization_config": {"quant_method": "awq"}}, None, ["tensors-missing"]),
+        ({"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}, None, []),  # packed while it is loaded
+        ({}, packed(BERT), ["tensors-missing"]),
+        ({"quantization": {"bits": 4}}, packed(BERT), []),  # mlx says it so
+        ({"text_config": {"quantization_config": {"quant_method": "gptq"}}}, packed(BERT), []),
+    ],
+)
+def test_packed_weights_and_what_the_config_says_of_them(tmp_path: Path, config: dict[str, Any], shapes: Shapes | None, expected: list[str]) -> None:
+    """quantization_config without packed weights, and packed weights without it; whether the backend is installed is another question."""
+    found = seen(model(tmp_path / "m", config, shapes))
+    assert isinstance(found.model, Model)
+    assert [misfit.code for misfit in found.model.misfits] == expected
+    assert [root for root in roots(tmp_path / "m") if root == "tensors-missing"] == expected
+
+
+def test_another_loader_reads_a_file_of_its_own(tmp_path: Path) -> None:
+    """quantize_config.json beside them: AutoGPTQ's."""
+    found = seen(model(tmp_path / "m", {}, packed(BERT), quantize_config__json="{}"))
+    assert isinstance(found.model, Model) and found.model.misfits == ()
