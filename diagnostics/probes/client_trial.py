@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from diagnostics import redact
-from diagnostics.case import NOT_ASKED, ClientTrial, Environment, Request, Target, Unseen
+from diagnostics.case import NOT_ASKED, ClientTrial, ClientUse, Environment, Request, Target, Unseen
 from diagnostics.environment.interpreter import NOT_PASSED
 from diagnostics.probes.budget import Deadline
 from diagnostics.redact import Secrets
@@ -102,7 +102,7 @@ def see_client(
 ) -> ClientTrial | Unseen:
     """What the client says of ``config.json`` at once, and of the largest file as soon as ``largest`` (given the seconds it may wait) knows which that is."""
     client = target.client
-    if target.kind != "hub" or not client or not client.family.startswith("huggingface_hub") or not client.installed:
+    if not tried_for(target) or not isinstance(client, ClientUse):
         return Unseen("not_asked", "no client that could be tried is installed")
     until = Deadline(deadline.within(SECONDS))
     with (
@@ -125,6 +125,12 @@ def see_client(
         requests += [asked.request(other, moved)] if other not in ("", SMALL) else []
         seen = tuple(request for request in requests if request)
         return ClientTrial(client=client, import_seconds=float(first.get("seconds", 0.0)), requests=seen) if seen else Unseen("timed_out", "its own request")
+
+
+def tried_for(target: Target) -> bool:
+    """Whether huggingface_hub is there and fetches ``target``."""
+    client = target.client
+    return target.kind == "hub" and isinstance(client, ClientUse) and client.family.startswith("huggingface_hub") and client.installed
 
 
 class _Asked:

@@ -565,4 +565,6 @@ def plan(spec: str, *, files: tuple[str, ...] = (), python: str = "") -> tuple[l
     lines += [f"look at: {name} cache {path}" for name, path in environment.caches.items()]
     if isinstance(environment.interpreter, Interpreter):
         lines.append(f"run: {environment.interpreter.executable}, to import in it what the model needs, and nvidia-smi where there is no NVML")
+    if reason is None and isinstance(target.client, ClientUse) and client_trial.tried_for(target):
+        lines.append(f"run: {clients.title(target.client)} in it, to ask for two files; what it writes goes into a temporary folder (removed)")
     return [*lines, "write: the digest cache, and a short probe file in each folder that takes part (removed at once)"], not target.problem
