@@ -24,9 +24,15 @@ def superseded(distributions: Iterable[Distribution]) -> tuple[str, ...]:
     for item in distributions:
         module = sys.modules.get(versions.module_of(canonical(item.name)) or item.name.replace("-", "_"))
         loaded = str(getattr(module, "__version__", "") or "")
-        if loaded and loaded.partition("+")[0] != item.version.partition("+")[0] and _is_newer(item):
+        if loaded and _came_from(module, item) and loaded.partition("+")[0] != item.version.partition("+")[0] and _is_newer(item):
             found.append(plain(f"{canonical(item.name)}: {loaded} is loaded, {item.version} is installed", 200))
     return tuple(found)
+
+
+def _came_from(module: object, item: Distribution) -> bool:
+    """Whether it was loaded from where this distribution lies now: another place on the path is another matter."""
+    file = getattr(module, "__file__", None)
+    return isinstance(file, str) and os.path.realpath(file).startswith(os.path.realpath(real(item.location)) + os.sep)
 
 
 def _is_newer(item: Distribution) -> bool:

@@ -282,11 +282,14 @@ def test_what_was_installed_after_this_process_began(tmp_path: Path, monkeypatch
     about = tmp_path / "made_package-2.0.dist-info"
     about.mkdir()
     item = Distribution(name="made-package", version="2.0", location=str(tmp_path))
-    monkeypatch.setitem(sys.modules, "made_package", SimpleNamespace(__version__="1.0"))
+    file = str(tmp_path / "made_package" / "__init__.py")
+    monkeypatch.setitem(sys.modules, "made_package", SimpleNamespace(__version__="1.0", __file__=file))
     assert superseded([item]) == ("made-package: 1.0 is loaded, 2.0 is installed",)
-    monkeypatch.setitem(sys.modules, "made_package", SimpleNamespace(__version__="2.0+cu128"))
+    monkeypatch.setitem(sys.modules, "made_package", SimpleNamespace(__version__="2.0+cu128", __file__=file))
     assert superseded([item]) == ()
-    monkeypatch.setitem(sys.modules, "made_package", SimpleNamespace(__version__="1.0"))
+    monkeypatch.setitem(sys.modules, "made_package", SimpleNamespace(__version__="1.0", __file__="/elsewhere/made_package/__init__.py"))
+    assert superseded([item]) == ()
+    monkeypatch.setitem(sys.modules, "made_package", SimpleNamespace(__version__="1.0", __file__=file))
     os.utime(about, (1, 1))
     assert superseded([item]) == () == superseded([dataclasses.replace(item, name="not-loaded")])
 
