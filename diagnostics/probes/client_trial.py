@@ -98,19 +98,28 @@ MARK = b"diagnose-client "
 
 
 def see_client(
-    target: Target, environment: Environment, secrets: Secrets, variables: Mapping[str, str], python: str, deadline: Deadline, largest: Callable[[float], str]
+    target: Target,
+    environment: Environment,
+    secrets: Secrets,
+    variables: Mapping[str, str],
+    python: str,
+    deadline: Deadline,
+    largest: Callable[[float], str],
+    at_the_end: contextlib.ExitStack,
 ) -> ClientTrial | Unseen:
-    """What the client says of ``config.json`` at once, and of the largest file as soon as ``largest`` (given the seconds it may wait) knows which that is."""
+    """What the client says of ``config.json`` at once, and of the largest file as soon as ``largest`` (given the seconds it may wait) knows which that is.
+
+    ``at_the_end`` is unwound when the look ends before this does: neither the process nor its folder stays behind.
+    """
     client = target.client
     if not tried_for(target) or not isinstance(client, ClientUse):
         return Unseen("not_asked", "no client that could be tried is installed")
     until = Deadline(deadline.within(SECONDS))
-    with (
-        tempfile.TemporaryDirectory(prefix="diagnose-client-", ignore_cleanup_errors=True) as folder,
-        _started(python, variables, environment, folder) as child,
-    ):
+    with contextlib.ExitStack() as own:
+        child = _started(python, variables, environment, own)
         if child is None:
             return Unseen("unsupported", "no process could be started for it")
+        at_the_end.callback(own.close)
         asked = _Asked(child, secrets, until)
         first = asked.answer()
         if first is None:
@@ -142,7 +151,7 @@ class _Asked:
 
     def tell(self, line: Any) -> None:
         assert self.child.stdin
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             self.child.stdin.write(json.dumps(line).encode() + b"\n")
             self.child.stdin.flush()
 
@@ -158,9 +167,12 @@ class _Asked:
                     if isinstance(found, dict):
                         return found
                 continue
-            if len(self._rest) > MOST_LINE or not select.select([self.child.stdout], [], [], self.until.left())[0]:
+            try:
+                if len(self._rest) > MOST_LINE or not select.select([self.child.stdout], [], [], self.until.left())[0]:
+                    return None
+                piece = os.read(self.child.stdout.fileno(), MOST_LINE)
+            except (OSError, ValueError):  # the look has ended, and the pipe with it
                 return None
-            piece = os.read(self.child.stdout.fileno(), MOST_LINE)
             if not piece:
                 return None
             self._rest += piece
@@ -193,29 +205,31 @@ class _Asked:
         )
 
 
-@contextlib.contextmanager
-def _started(python: str, variables: Mapping[str, str], environment: Environment, folder: str) -> Any:
-    """The child, which is ended with everything it started; None where there can be none."""
-    (Path(folder) / ".agent_harnesses.json").write_text(HARNESSES)
-    given = {name: value for name, value in variables.items() if name not in NOT_PASSED and "\0" not in value} | _elsewhere(environment, folder)
-    command = [os.path.expanduser(python) if python else sys.executable, "-B", "-c", PROGRAM]
+def _started(python: str, variables: Mapping[str, str], environment: Environment, own: contextlib.ExitStack) -> subprocess.Popen[bytes] | None:
+    """The child in the user's own working folder, for variables may name what lies there; None where there can be none. ``own`` ends it."""
+    if os.name != "posix":  # select() knows no pipes elsewhere
+        return None
     try:
-        child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=given, cwd=folder, start_new_session=os.name == "posix"
-        )
-    except (OSError, ValueError):
-        yield None
-        return
-    try:
-        yield child
-    finally:
+        folder = own.enter_context(tempfile.TemporaryDirectory(prefix="diagnose-client-", ignore_cleanup_errors=True))
+        (Path(folder) / ".agent_harnesses.json").write_text(HARNESSES)
+        given = {name: value for name, value in variables.items() if name not in NOT_PASSED and "\0" not in value} | _elsewhere(environment, folder)
+        command = [os.path.expanduser(python) if python else sys.executable, "-B", "-c", PROGRAM]
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=given, start_new_session=True)
+    except (OSError, ValueError):  # no room, no process, no such interpreter: other probes say so
+        return None
+    own.callback(_end, child)
+    return child
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """With everything it started."""
+    with contextlib.suppress(OSError):
+        os.killpg(child.pid, signal.SIGKILL)
+    for pipe in (child.stdin, child.stdout):
         with contextlib.suppress(OSError):
-            os.killpg(child.pid, signal.SIGKILL) if os.name == "posix" else child.kill()
-        for pipe in (child.stdin, child.stdout):
-            with contextlib.suppress(OSError):
-                pipe.close() if pipe else None
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(1.0)
+            pipe.close() if pipe else None
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(1.0)
 
 
 def _elsewhere(environment: Environment, folder: str) -> dict[str, str]:

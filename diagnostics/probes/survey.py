@@ -240,7 +240,7 @@ class Survey:
 
         tried: ClientTrial | Unseen = NOT_ASKED if reason is None else reason
         if reason is None:
-            tried = client_trial.see_client(self.target, self.environment, self.secrets, variables(), self.python, deadline, largest)
+            tried = client_trial.see_client(self.target, self.environment, self.secrets, variables(), self.python, deadline, largest, self._cleanup)
         self._saw(client_trial=tried)
 
     def _look_at_network(self, deadline: Deadline, listed: threading.Event) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -107,7 +110,7 @@ def look(stage: Stage, base: str, seconds: float = 20.0, **variables: str) -> Cl
     hub = installed(distributions, "huggingface_hub")
     assert hub
     target = Target(spec=hubs.NAME, name=hubs.NAME, kind="hub", client=ClientUse(family="huggingface_hub-2", version=hub.version))
-    return see_client(target, environment, secrets, given, sys.executable, Deadline(seconds), lambda seconds: "model.safetensors")
+    return see_client(target, environment, secrets, given, sys.executable, Deadline(seconds), lambda seconds: "model.safetensors", contextlib.ExitStack())
 
 
 def written(folder: Path) -> list[str]:
@@ -156,5 +159,38 @@ def test_another_version_than_the_metadata_says_is_not_believed() -> None:
     """A folder on PYTHONPATH, a vendored copy: the rules of the table are not its own."""
     environment, _ = environment_module.read(dict(os.environ))
     target = Target(spec="org/name", name="org/name", kind="hub", client=ClientUse(family="huggingface_hub-0", version="0.1.0"))
-    seen = see_client(target, environment, Secrets(), dict(os.environ), sys.executable, Deadline(20.0), lambda seconds: "")
+    seen = see_client(target, environment, Secrets(), dict(os.environ), sys.executable, Deadline(20.0), lambda seconds: "", contextlib.ExitStack())
     assert isinstance(seen, Unseen) and seen.why == "unsupported"
+
+
+def test_where_nothing_can_be_written_it_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is other probes' matter, and no bug of ours."""
+    with Stage() as stage:
+        monkeypatch.setattr("diagnostics.probes.client_trial.tempfile.TemporaryDirectory", _full)
+        seen = look(stage, stage.web("hub", hubs.hub(hubs.tiny())))
+    assert isinstance(seen, Unseen) and seen.why == "unsupported"
+
+
+def _full(**_options: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_look_that_ends_early_leaves_neither_process_nor_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while a silent hub is waited for."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with Stage() as stage, contextlib.ExitStack() as at_the_end:
+        base = stage.web("hub", lambda request: Reply(silent=True))
+        environment, secrets = environment_module.read({**stage.environment(), "HF_ENDPOINT": base}, home=stage.home)
+        hub = installed(environment.distributions, "huggingface_hub")
+        target = Target(spec=hubs.NAME, name=hubs.NAME, kind="hub", client=ClientUse(family="huggingface_hub-2", version=hub.version if hub else ""))
+        seen: list[object] = []
+        given = {**stage.environment(), "HF_ENDPOINT": base}
+        arguments = (target, environment, secrets, given, sys.executable, Deadline(20.0), lambda seconds: "", at_the_end)
+        thread = threading.Thread(target=lambda: seen.append(see_client(*arguments)), daemon=True)
+        thread.start()
+        while not stage.visits["hub"] and thread.is_alive():
+            time.sleep(0.02)
+        at_the_end.close()
+        thread.join(10.0)
+        assert isinstance(seen[0], Unseen)
+        assert [name for name in written(tmp_path) if name.startswith("diagnose-client")] == []
