@@ -25,6 +25,7 @@ from diagnostics.probes.budget import Deadline
 from diagnostics.redact import Secrets
 
 SECONDS = 6.0
+SLICE = 0.1
 PATIENCE = 10.0  # of one request, as the client has by itself (HF_HUB_ETAG_TIMEOUT): longer than we wait, so that our haste is never its failure
 MOST_LINE = 1 << 16
 SMALL, SHORT = "config.json", 1024
@@ -106,10 +107,12 @@ def see_client(
     deadline: Deadline,
     largest: Callable[[float], str],
     at_the_end: contextlib.ExitStack,
+    enough: Callable[[], bool] = lambda: False,
 ) -> ClientTrial | Unseen:
     """What the client says of ``config.json`` at once, and of the largest file as soon as ``largest`` (given the seconds it may wait) knows which that is.
 
     ``at_the_end`` is unwound when the look ends before this does: neither the process nor its folder stays behind.
+    Once ``enough`` is seen of a silence, nobody waits any longer for what the client would say of it.
     """
     client = target.client
     if not tried_for(target) or not isinstance(client, ClientUse):
@@ -120,7 +123,7 @@ def see_client(
         if child is None:
             return Unseen("unsupported", "no process could be started for it")
         at_the_end.callback(own.close)
-        asked = _Asked(child, secrets, until)
+        asked = _Asked(child, secrets, until, enough)
         first = asked.answer()
         if first is None:
             return Unseen("timed_out", f"{client.family} to be imported")
@@ -145,8 +148,8 @@ def tried_for(target: Target) -> bool:
 class _Asked:
     """The child's side of the talk: a line in, a line out, by a deadline."""
 
-    def __init__(self, child: subprocess.Popen[bytes], secrets: Secrets, until: Deadline) -> None:
-        self.child, self.secrets, self.until = child, secrets, until
+    def __init__(self, child: subprocess.Popen[bytes], secrets: Secrets, until: Deadline, enough: Callable[[], bool] = lambda: False) -> None:
+        self.child, self.secrets, self.until, self.enough = child, secrets, until, enough
         self._rest = b""
 
     def tell(self, line: Any) -> None:
@@ -168,7 +171,7 @@ class _Asked:
                         return found
                 continue
             try:
-                if len(self._rest) > MOST_LINE or not select.select([self.child.stdout], [], [], self.until.left())[0]:
+                if len(self._rest) > MOST_LINE or not self._something():
                     return None
                 piece = os.read(self.child.stdout.fileno(), MOST_LINE)
             except (OSError, ValueError):  # the look has ended, and the pipe with it
@@ -176,6 +179,14 @@ class _Asked:
             if not piece:
                 return None
             self._rest += piece
+
+    def _something(self) -> bool:
+        """Whether there is something to read by then."""
+        assert self.child.stdout
+        while not select.select([self.child.stdout], [], [], min(SLICE, self.until.left()))[0]:
+            if self.until.over or self.enough():
+                return False
+        return True
 
     def request(self, path: str, moved: bool) -> Request | None:
         """One file asked for, twice where the client failed at it: what fails once may have been chance."""

@@ -175,7 +175,7 @@ class _Walk:
     def _take_back(self, step: str, left: float) -> None:
         """Silence for less time than is fair, only because the budget ran out, is no finding: the step reads "timed out" instead."""
         seen = getattr(self.leg, step)
-        if self.means.deadline.over and left < FAIR_SECONDS[step] and _was_silent(seen):
+        if self.means.deadline.over and left < FAIR_SECONDS[step] and was_silent(seen):
             self._waiting(step, self.awaited)
 
     def leave(self) -> None:
@@ -336,7 +336,7 @@ class _Walk:
         return self._open_tunnel(sock)[1]
 
 
-def _was_silent(seen: object) -> bool:
+def was_silent(seen: object) -> bool:
     """Whether a step ended because nothing came."""
     if isinstance(seen, Resolution):
         return seen.error == "TIMED_OUT"

@@ -24,6 +24,7 @@ from diagnostics.case import (
     Case,
     ClientTrial,
     ClientUse,
+    Connection,
     Environment,
     Files,
     Interpreter,
@@ -57,7 +58,7 @@ from diagnostics.probes import http as http_probe
 from diagnostics.probes.budget import Deadline, start
 from diagnostics.probes.files_one import Looks
 from diagnostics.probes.journey import Trip, travel
-from diagnostics.probes.leg import Arrival, Means
+from diagnostics.probes.leg import Arrival, Means, was_silent
 from diagnostics.probes.listing import api_trip, resolve_url, see_listing
 from diagnostics.probes.load_cost import load_cost
 from diagnostics.probes.stores import client_store, other_stores
@@ -240,8 +241,19 @@ class Survey:
 
         tried: ClientTrial | Unseen = NOT_ASKED if reason is None else reason
         if reason is None:
-            tried = client_trial.see_client(self.target, self.environment, self.secrets, variables(), self.python, deadline, largest, self._cleanup)
+            tried = client_trial.see_client(
+                self.target, self.environment, self.secrets, variables(), self.python, deadline, largest, self._cleanup, self._silence_is_known
+            )
         self._saw(client_trial=tried)
+
+    def _silence_is_known(self) -> bool:
+        """Whether the probes have ended, and met a host that says nothing: the client would only wait for it as well."""
+        with self._lock:
+            if "journeys" not in self._seen:
+                return False
+            legs = [leg for journey in self._journeys.values() for leg in journey.legs]
+        steps = [step for leg in legs for step in (leg.connection, leg.tunnel, leg.handshake, leg.response) if step]
+        return any(was_silent(step) for step in steps if not (isinstance(step, Connection) and step.address))
 
     def _look_at_network(self, deadline: Deadline, listed: threading.Event) -> None:
         reason = self._no_network_because()

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -102,7 +103,7 @@ def test_an_answer_is_the_hubs() -> None:
 # --- the client itself --------------------------------------------------------------------------------------------------------
 
 
-def look(stage: Stage, base: str, seconds: float = 20.0, **variables: str) -> ClientTrial | Unseen:
+def look(stage: Stage, base: str, seconds: float = 20.0, enough: Callable[[], bool] = lambda: False, **variables: str) -> ClientTrial | Unseen:
     """The huggingface_hub of this environment before a hub on loopback."""
     given = {**stage.environment(), "HF_ENDPOINT": base, **variables}
     environment, secrets = environment_module.read(given, home=stage.home)
@@ -110,7 +111,9 @@ def look(stage: Stage, base: str, seconds: float = 20.0, **variables: str) -> Cl
     hub = installed(distributions, "huggingface_hub")
     assert hub
     target = Target(spec=hubs.NAME, name=hubs.NAME, kind="hub", client=ClientUse(family="huggingface_hub-2", version=hub.version))
-    return see_client(target, environment, secrets, given, sys.executable, Deadline(seconds), lambda seconds: "model.safetensors", contextlib.ExitStack())
+    return see_client(
+        target, environment, secrets, given, sys.executable, Deadline(seconds), lambda seconds: "model.safetensors", contextlib.ExitStack(), enough
+    )
 
 
 def written(folder: Path) -> list[str]:
@@ -153,6 +156,16 @@ def test_a_hub_that_stays_silent_costs_no_more_than_the_deadline() -> None:
     with Stage() as stage:
         seen = look(stage, stage.web("hub", lambda request: Reply(silent=True)), seconds=2.5)
         assert isinstance(seen, Unseen) and seen.why == "timed_out"
+
+
+def test_a_silence_that_the_probes_met_is_not_waited_for_again() -> None:
+    """Asked for by the silent hub's own visit: the client has begun, and nobody waits for its end."""
+    with Stage() as stage:
+        base = stage.web("hub", lambda request: Reply(silent=True))
+        started = time.monotonic()
+        seen = look(stage, base, 60.0, lambda: bool(stage.visits["hub"]))
+        assert isinstance(seen, Unseen) and seen.why == "timed_out"
+        assert time.monotonic() - started < 30
 
 
 def test_another_version_than_the_metadata_says_is_not_believed() -> None:
