@@ -251,6 +251,10 @@ def _elsewhere(environment: Environment, folder: str) -> dict[str, str]:
     return {"HF_HOME": folder, **places, **kept, "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 
-def worth_trying(target: Target) -> Unseen | None:
-    """Why the client is not tried: the demo brings an environment of its own, in which this process is not."""
-    return NOT_ASKED if target.spec.startswith("demo") else None
+def worth_trying(target: Target, environment: Environment) -> Unseen | None:
+    """Why the client is not tried: the demo brings an environment of its own, in which this process is not; a login that is wrong locks accounts."""
+    if target.spec.startswith("demo"):
+        return NOT_ASKED
+    if any(setting.credentials for setting in environment.proxies):
+        return Unseen("not_asked", "a proxy's login is shown once, by the probes")
+    return None

@@ -231,7 +231,7 @@ class Survey:
 
     def _try_client(self, deadline: Deadline, listed: threading.Event) -> None:
         """Beside everything else: what the client says of itself."""
-        reason = self._no_network_because() or client_trial.worth_trying(self.target)
+        reason = self._no_network_because() or client_trial.worth_trying(self.target, self.environment)
 
         def largest(seconds: float) -> str:
             listed.wait(seconds)

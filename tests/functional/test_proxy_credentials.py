@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from diagnostics.lab.proxy import Policy, http_proxy, socks5
 from diagnostics.lab.stage import Stage
 from diagnostics.lab.worlds.healthy import put_up_hub
 from diagnostics.probes.survey import Survey
+from tests.functional.runs import run
 
 
 def _causes(stage: Stage, **variables: str) -> list[str]:
@@ -39,6 +42,18 @@ def test_requests_in_absolute_form(login: str, cause: list[str], times: int) -> 
         port = stage.listen("proxy.corp.example", http_proxy(Policy(login="lab:right"), visits), port=3128)
         assert _causes(stage, HTTP_PROXY=f"http://{login}@127.0.0.1:{port}") == cause
         assert _shown(visits) == times if cause else _shown(visits) >= times
+
+
+def test_the_installed_client_does_not_repeat_it(tmp_path: Path) -> None:
+    """The real command, whose look tries the real client too."""
+    with Stage() as stage:
+        put_up_hub(stage)
+        visits: list[Request] = []
+        port = stage.listen("proxy.corp.example", http_proxy(Policy(login="lab:right"), visits), port=3128)
+        command = [sys.executable, "-m", "pytest", "diagnostics", f"--diagnose={hubs.NAME}", f"--diagnose-report={tmp_path}"]
+        outcome = run(command, tmp_path, {**stage.variables, "HTTP_PROXY": f"http://lab:wrong@127.0.0.1:{port}"})
+    assert outcome.roots == [("proxy-auth-required", "error")], outcome.output
+    assert _shown(visits) == 1
 
 
 def test_tunnels() -> None:
