@@ -27,7 +27,7 @@ def test_no_python_client_is_much_faster(measured: dict[tuple[str, bool], dict[s
     """The best of three rounds each: within twice the plain loop (which keeps nothing, verifies nothing and cannot go on), faster than the hub's client."""
     table = measured[load, False]
     ours = min(table["ours"].seconds)
-    assert ours < 2 * min(table["requests"].seconds) + 0.1
+    assert ours < 2 * min(table["requests"].seconds) + 0.25
     assert ours < 1.5 * min(table["huggingface_hub"].seconds)
 
 
