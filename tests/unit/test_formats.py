@@ -230,6 +230,18 @@ def test_a_keras_archive_without_weights(tmp_path: Path) -> None:
     assert alone(tmp_path, "model.keras", made.keras(without="model.weights.h5")) == ["archive-damaged"]
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_record_packed_in_another_way_and_damaged(tmp_path: Path, method: int) -> None:
+    """bz2 says OSError of bad bytes, lzma an error of its own: both are the archive's."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("a.npy", made.npy((90, 90)))
+    content = bytearray(buffer.getvalue())
+    assert look(bytes(content), "weights.npz", tmp_path).defects == ()
+    content[60:90] = bytes(30)
+    assert [defect.code for defect in look(bytes(content), "weights.npz", tmp_path).defects] == ["archive-damaged"]
+
+
 def test_a_number_of_tensors_that_cannot_be(tmp_path: Path) -> None:
     """A count of 2^60 is not walked."""
     content = bytearray(made.gguf())

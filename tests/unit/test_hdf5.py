@@ -65,6 +65,13 @@ def test_a_tree_that_leads_back_into_itself_ends() -> None:
     assert seen.defects and seen.defects[0].code == "file-structure-damaged"
 
 
+def test_a_message_that_is_too_short_is_no_exception() -> None:
+    """A link message of no bytes where the symbol table was; nothing below it is known then."""
+    content = bytearray(made.hdf5(0, SIZE))
+    content[96 + 16 : 96 + 20] = struct.pack("<HH", 2, 0)
+    assert look(bytes(content), "m.h5").tensors == {}
+
+
 def test_data_that_were_never_written_are_no_fault() -> None:
     """A dataset of fill values alone has no place in the file."""
     seen = broken(0, LAYOUT + 2, struct.pack("<Q", UNDEFINED))

@@ -80,7 +80,7 @@ class Walk:
                         waiting.append((f"{path}/{name}" if path else name, child, depth + 1))
             except Damaged as error:
                 self.table.damaged = self.table.damaged or error
-            except (Unknown, struct.error):
+            except (Unknown, struct.error, IndexError):  # the latter two: a message shorter than it should be
                 continue
         return self.table
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import lzma
 import re
 import struct
 import zipfile
@@ -23,7 +24,18 @@ LOCAL_HEADERS_CHECKED = 64
 MOST_ARRAYS = 4096
 LEAST_ZEROS = 1024
 INNER = {"file-truncated": "archive-damaged", "file-structure-damaged": "archive-damaged"}  # of a member: the archive itself has its length
-UNREADABLE = (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, ValueError, struct.error, EOFError, OverflowError, zlib.error, RuntimeError)
+UNREADABLE = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    NotImplementedError,
+    ValueError,
+    struct.error,
+    EOFError,
+    OverflowError,
+    zlib.error,
+    lzma.LZMAError,
+    RuntimeError,
+)
 _NPY = re.compile(rb"\{'descr': '([<>|=]?)([a-zA-Z])(\d{1,9})', 'fortran_order': (?:True|False), 'shape': \(([\d, L]*)\)")
 
 
@@ -40,6 +52,10 @@ def look_at_zip(file: Bytes) -> Look:
             records = archive.infolist()
             content = _zip_content([record.filename for record in records])
             inner = _misplaced(file, records) or _inside(file, archive, records, content)
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        return Look("zip", (_damaged(f"a record of it cannot be unpacked: {plain(str(error), 100)}"),))  # bz2's way to say so
     except UNREADABLE as error:
         return Look("zip", (_damaged(f"its directory cannot be read: {plain(str(error), 100)}"),))
     look = inner if isinstance(inner, Look) else Look(content, (_damaged(inner),) if inner else ())
