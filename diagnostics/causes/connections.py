@@ -355,7 +355,6 @@ def _ipv6_remedies(finding: Finding, case: Case) -> list[Remedy]:
             do="Prefer IPv4 on this machine (as root, one line in /etc/gai.conf), or repair the IPv6 route.",
             run="echo 'precedence ::ffff:0:0/96 100' | sudo tee -a /etc/gai.conf",
             check=f"getent ahosts {shlex.quote(host)}",
-            proof="seen",
         ),
         Remedy(do="Switch IPv6 off until the route is repaired.", run="sudo sysctl -w net.ipv6.conf.all.disable_ipv6=1", check=again(case)),
     ]

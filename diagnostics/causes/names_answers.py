@@ -6,7 +6,7 @@ import difflib
 import shlex
 
 from diagnostics.case import Case, Fault, Finding, Leg, Remedy, Resolution
-from diagnostics.causes.claims import all_in_one, first_hop_fine, offline_remedy, proxy_that_works, some, works
+from diagnostics.causes.claims import all_in_one, first_hop_fine, offline_remedy, proxy_that_works, some
 from diagnostics.causes.names_common import admission, answers_of, looked_up, rcodes_of, reserved, resolver_faults, unresolved
 from diagnostics.causes.names_resolvers import unheard
 from diagnostics.facts.hosts import known_hosts
@@ -55,7 +55,6 @@ def name_unknown(case: Case, faults: tuple[Fault, ...]) -> list[Finding]:
             "near": near[0] if near else "",
             "servers": ", ".join(case.resolvers or ()),
             "knows": _who_knows(leg),
-            "there": "yes" if works(leg, f"resolver:{_who_knows(leg)}") else "",
             "says": RESERVED_WORDS if reserved(leg) else "The resolver works and answers that there is no such name (NXDOMAIN).",
             "later": "yes" if first_hop_fine(case, fault) else "",
             **admission(leg),
@@ -75,7 +74,7 @@ def name_unknown_remedies(finding: Finding, case: Case) -> list[Remedy]:
     check = f"getent hosts {shlex.quote(facts['host'])}"
     if facts["knows"]:
         do = f"{facts['knows']} knows {facts['host']}; the resolver in front of it in /etc/resolv.conf says that there is no such name, and its word ends the search. Put {facts['knows']} first."
-        return [Remedy(do=do, run="cat /etc/resolv.conf", check=check, proof="seen" if facts["there"] else "untried")]
+        return [Remedy(do=do, run="cat /etc/resolv.conf", check=check)]
     meant = f" Did you mean {facts['near']}?" if facts["near"] else ""
     setting = " It comes from HF_ENDPOINT." if case.environment.endpoint and facts["host"] in case.environment.endpoint.value else ""
     admin = (

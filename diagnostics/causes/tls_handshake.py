@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import Literal
 
 from diagnostics.case import Case, Fault, Finding, Handshake, Leg, Remedy
 from diagnostics.causes.claims import again, by_subject, export, fails, host_port, on_legs, with_same_answers, works
@@ -105,7 +104,7 @@ def not_tls_remedies(finding: Finding, case: Case) -> list[Remedy]:
         better = re.sub(r"(https://[^/]*?):\d+(?=/|$)", r"\1", facts["url"])
         do = f"{facts['host']} speaks TLS at port 443: leave :{facts['port']} out of the address."
         return [
-            Remedy(do=do, run=_endpoint_without_port(case, facts), check=f"curl -sSI {shlex.quote(better)}", proof="seen"),
+            Remedy(do=do, run=_endpoint_without_port(case, facts), check=f"curl -sSI {shlex.quote(better)}"),
             *_where_it_speaks(finding, case),
         ]
     return _where_it_speaks(finding, case)
@@ -120,7 +119,6 @@ def _endpoint_without_port(case: Case, facts: dict[str, str]) -> str:
 
 def _where_it_speaks(finding: Finding, case: Case) -> list[Remedy]:
     facts = finding.facts
-    proof: Literal["seen", "untried"] = "seen" if facts["plain-same-port"] else "untried"
     if facts["said"].startswith("HTTP/"):
         endpoint = case.environment.endpoint
         plain = facts["url"].replace("https://", "http://", 1)
@@ -130,14 +128,13 @@ def _where_it_speaks(finding: Finding, case: Case) -> list[Remedy]:
                     do=f"Port {facts['port']} of {facts['host']} speaks plain HTTP: write http:// in HF_ENDPOINT, or name the port that speaks TLS.",
                     run=export("HF_ENDPOINT", endpoint.value.replace("https://", "http://", 1)),
                     check=again(case),
-                    proof=proof,
                 )
             ]
         return [
             Remedy(
                 do=f"Port {facts['port']} of {facts['host']} speaks plain HTTP: write http:// in the URL, or name the port that speaks TLS.",
                 check=f"curl -sSI {shlex.quote(plain)}",
-                proof=proof,
+                proof="seen" if facts["plain-same-port"] else "untried",
             )
         ]
     return [
