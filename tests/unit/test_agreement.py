@@ -158,8 +158,9 @@ def test_a_hub_that_stays_silent_costs_no_more_than_the_deadline() -> None:
         assert isinstance(seen, Unseen) and seen.why == "timed_out"
 
 
-def test_a_silence_that_the_probes_met_is_not_waited_for_again() -> None:
-    """Asked for by the silent hub's own visit: the client has begun, and nobody waits for its end."""
+def test_a_silence_that_the_probes_met_is_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known as soon as the silent hub is visited: the client has begun, and nobody waits for its end."""
+    monkeypatch.setattr("diagnostics.probes.client_trial.SECONDS", 60.0)
     with Stage() as stage:
         base = stage.web("hub", lambda request: Reply(silent=True))
         started = time.monotonic()
