@@ -17,8 +17,14 @@ MARKS = {"reached": "open", "not-tried": "not tried"}
 
 
 def blocked(report: Report) -> tuple[Host, ...]:
-    """The hosts on whose way something stands."""
-    return tuple(host for host in report.hosts if host.state in BLOCKED)
+    """The hosts on whose way something stands that an admin could take away."""
+    return tuple(host for host in report.hosts if host.state in BLOCKED and not _on_this_machine(host))
+
+
+def _on_this_machine(host: Host) -> bool:
+    """A loopback address (RFC 6890) never leaves the machine: whatever answers or refuses there is its user's."""
+    addresses = [host.through.rpartition(":")[0].strip("[]")] if host.through else list(host.addresses)
+    return bool(addresses) and all(address.startswith("127.") or address in ("::1", "localhost") for address in addresses)
 
 
 def short(report: Report) -> str:

@@ -85,6 +85,13 @@ def test_a_host_shows_the_worst_that_any_request_met() -> None:
     assert [(host.state, host.reached, host.needed_for) for host in found] == [("content-cut", True, "metadata, files")]
 
 
+@pytest.mark.parametrize(("address", "said"), [("127.0.0.1", False), ("10.0.0.7", True)])
+def test_no_admin_is_asked_about_what_never_leaves_the_machine(address: str, said: bool) -> None:
+    """A refusal at loopback is its user's matter; at any other address it may be a firewall's."""
+    refused = stopped_at("connection", connection((dataclasses.replace(IPV4, ip=address), "refused")))
+    assert bool(short(report_of(case(journey(refused))))) == said
+
+
 def test_the_ticket_names_every_host_and_what_is_behind() -> None:
     """The blocked one with its address and how; the open one; the proxy's part; when and from where."""
     blocked = stopped_at("connection", dataclasses.replace(connection((IPV4, "timed_out")), source="10.0.0.7"), CDN)
