@@ -68,10 +68,7 @@ class Run:
                 if any(item.outcome in ("repaired", "not_needed") for item in self._done):
                     self._look_once(wanted, progress)
             if self.options.load and "trial" in wanted and not self._bug:
-                call = self._called(lambda: self._try(progress))
-                if call.excinfo is not None:
-                    assert self._survey is not None
-                    self._bug = _clean_lines(self._survey, str(call.excinfo.getrepr(style="native")))
+                self._call(lambda: self._try(progress))
                 self._judge()
 
     def _wanted(self, checks: list[Check]) -> frozenset[str]:
@@ -101,20 +98,21 @@ class Run:
         except ValueError as error:  # demo:FAULT that does not exist
             raise pytest.UsageError(redact.plain(str(error))) from None
         self._survey = survey
-        call = self._called(survey.run)
+        self._call(survey.run)
         survey.stop()
-        if call.excinfo is not None:
-            self._bug = _clean_lines(survey, str(call.excinfo.getrepr(style="native")))
         self._judge()
 
-    def _called(self, function: Callable[[], object]) -> pytest.CallInfo[object]:
-        """What is raised is a bug of ours; an interrupt passes through, and ends what is under way."""
+    def _call(self, phase: Callable[[], object]) -> None:
+        """What it raises is a bug of ours, kept for the items to tell; an interrupt passes through, and ends what is under way."""
+        survey = self._survey
+        assert survey is not None
         try:
-            return pytest.CallInfo.from_call(function, "setup", reraise=(KeyboardInterrupt, SystemExit, pytest.exit.Exception))
+            call = pytest.CallInfo.from_call(phase, "setup", reraise=(KeyboardInterrupt, SystemExit, pytest.exit.Exception))
         except BaseException:
-            if self._survey is not None:
-                self._survey.stop()
+            survey.stop()
             raise
+        if call.excinfo is not None:
+            self._bug = _clean_lines(survey, str(call.excinfo.getrepr(style="native")))
 
     # --- put right ---
 
@@ -136,12 +134,9 @@ class Run:
             self._cannot = put_right(case, whole.diagnoses, survey, self.options.repair_from, judge, progress or (lambda text: None), self._done)
 
         try:
-            call = self._called(work)
+            self._call(work)
         finally:
             self._judge()  # with what was done, also after an interrupt
-        if call.excinfo is not None:
-            self._bug = _clean_lines(survey, str(call.excinfo.getrepr(style="native")))
-            self._judge()
 
     def _try(self, progress: Callable[[str], None] | None) -> None:
         """The load itself, a phase of its own. An interrupt passes through, after all of it was ended."""
