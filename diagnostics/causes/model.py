@@ -264,6 +264,9 @@ def _incomplete_remedies(finding: Finding, case: Case) -> list[Remedy]:
         return [_fetch(case, [*names, "tokenizer.json"], f"Fetch what the tokenizer reads: {facts['expected']} (or tokenizer.json, which holds all of it).")]
     if facts.get("what") in ("upgrade", "kind"):
         return [Remedy(do=f"Upgrade the library that reads it: {facts['because']}.", run="python -m pip install -U transformers tokenizers", check=again(case))]
+    if facts.get("what") == "template":
+        do = f"Fetch {facts['name']} again; if it stays so, its author has to mend it. The model loads without it; pass chat_template=… to apply_chat_template until then."
+        return [_fetch(case, [facts["name"]], do)]
     return [_fetch(case, _tokenizer_files(case), "Fetch the tokenizer's files again.")]
 
 
@@ -346,5 +349,5 @@ CAUSES: tuple[Cause, ...] = (
     _cause("vocabulary-mismatch", ("you", "author"), "Vocabulary and embedding do not fit: {name} has {seen}, due is {expected}", "{because}: {sizes}. They are of two different models, or one was changed after the other.", _vocabulary_remedies),
     _cause("shape-mismatch", ("you", "author"), "{name} is {seen} and should be {expected}", "By {because}. {count} tensors differ so; the loader refuses them, or leaves them random.", _shape_remedies),
     _cause("tensors-missing", ("author", "you"), "{name} is {seen}; needed: {expected}", "{because}. What is not in the file stays at random numbers, and the loader only warns.", _missing_remedies),
-    _cause("tokenizer-incomplete", ("author", "you"), "The tokenizer cannot be made from {name}: {seen}", "{because}; due is {expected}.", _incomplete_remedies),
+    _cause("tokenizer-incomplete", ("author", "you"), "The tokenizer is not whole, by {name}: {seen}", "{because}; due is {expected}.", _incomplete_remedies),
 )  # fmt: skip

@@ -101,7 +101,7 @@ def _see(home: Home, target: Target, environment: Environment, looks: Looks) -> 
         return None
     names = [name for name in home.files if name not in home.broken]
     tensors, index, whole = _tensors(home, looks)
-    seen = _tokenizer(home)
+    seen = model_tokenizer.see_tokenizer(names, _reader(home))
     misfits: list[Misfit] = []
     compared = 0
     if adapter is not None and (base := model_sets.base_missing(adapter, names, target, environment, home.folder())):
@@ -122,6 +122,7 @@ def _see(home: Home, target: Target, environment: Environment, looks: Looks) -> 
         misfits.append(empty)
     tokenizer_config = _json(home, "tokenizer_config.json") or {}
     misfits += model_sets.tokenizer_lacks(seen, {*home.files, *home.broken}, tokenizer_config, environment)
+    misfits += model_sets.unread_templates(names, tokenizer_config, _reader(home))
     return _model(home, config or {}, tensors, seen, tuple(_placed(home, misfit) for misfit in misfits), compared)
 
 
@@ -258,11 +259,11 @@ def rows_of(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> int | N
 # --- tokenizer ------------------------------------------------------------------------------------------------------------------
 
 
-def _tokenizer(home: Home) -> model_tokenizer.Seen | None:
+def _reader(home: Home) -> model_tokenizer.Read:
     def read(name: str) -> bytes:
         return cache.read_small(home.location(name), model_tokenizer.MOST_BYTES) if name in home.files and name not in home.broken else b""
 
-    return model_tokenizer.see_tokenizer([name for name in home.files if name not in home.broken], read)
+    return read
 
 
 def _with_tokenizer(found: list[Misfit], config: Mapping[str, Any], tensors: Mapping[str, Tensor], seen: model_tokenizer.Seen | None) -> list[Misfit]:

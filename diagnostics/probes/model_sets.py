@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from diagnostics.case import Environment, Misfit, Target
@@ -147,8 +148,16 @@ def _base(base: str, why: str, severity: str) -> Misfit:
     )
 
 
+def unread_templates(names: Iterable[str], config: Mapping[str, Any], read: model_tokenizer.Read) -> Iterator[Misfit]:
+    """Chat templates that Jinja cannot read: the model loads, and fails at the first conversation."""
+    for name, text in model_tokenizer.chat_templates(set(names), dict(config), read):
+        if stop := model_tokenizer.template_error(text) if len(text) < model_tokenizer.MOST_TEMPLATE else "":
+            misfit = _incomplete(name, f"its chat template stops at {stop}", "a template that Jinja reads", "apply_chat_template compiles it", "template")
+            yield replace(misfit, severity="warning")
+
+
 def tokenizer_lacks(seen: model_tokenizer.Seen | None, names: Iterable[str], config: Mapping[str, Any], environment: Environment) -> Iterator[Misfit]:
-    """Files that its class reads, a kind of model or a form of merges that the installed library does not know, special tokens without an id."""
+    """Files that its class reads; a kind of model or a form of merges that the installed library does not know."""
     installed = {canonical(item.name): item.version for item in environment.distributions}
     if gone := model_tokenizer.lacks(seen, names, dict(config)):
         kind = plain(str(config.get("tokenizer_class")), 60)

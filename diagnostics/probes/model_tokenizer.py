@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from diagnostics.case import ABSENT, Tokenizer, Unseen
+from diagnostics.case import ABSENT, Tokenizer
 from diagnostics.probes.formats.protobufs import look_at_sentencepiece
 from diagnostics.probes.formats.reading import Bytes
 from diagnostics.redact import plain
@@ -20,6 +20,7 @@ from diagnostics.redact import plain
 MOST_BYTES = 64 << 20
 MOST_ENTRIES = 4_000_000
 MOST_ADDED = 1 << 20
+MOST_TEMPLATE = 1 << 20
 _ENTRY = re.compile(rb'\s*"(?:[^"\\]|\\.)*"\s*:\s*(\d{1,12})\s*([,}])', re.DOTALL)
 _PIECE = re.compile(rb'\s*\[\s*"(?:[^"\\]|\\.)*"\s*,\s*[-+0-9.eE]+\s*\]\s*([,\]])', re.DOTALL)
 _MODEL = re.compile(rb'"model"\s*:\s*\{')
@@ -219,16 +220,43 @@ def lacks(seen: Seen | None, names: Iterable[str], config: dict[str, Any]) -> tu
     return tuple(name for name in needed if name not in here and not (name == "tokenizer.model" and any(other.endswith(".tiktoken") for other in here)))
 
 
-def unknown_special(seen: Seen) -> tuple[str, ...]:
-    """Special tokens that tokenizer_config.json names and that no id is told for; only told where the fast tokenizer's file is whole."""
-    if "tokenizer.json" not in seen.tokenizer.files or isinstance(seen.tokenizer.entries, Unseen) or seen.config is None:
-        return ()
-    table = {text for _, text in seen.added}
-    wanted = {key: _content(seen.config.get(key)) for key in ("bos_token", "eos_token", "unk_token", "pad_token", "mask_token", "cls_token", "sep_token")}
-    return tuple(plain(text, 60) for text in wanted.values() if text and text not in table)
+def chat_templates(names: Iterable[str], config: dict[str, Any], read: Read) -> Iterator[tuple[str, str]]:
+    """(file, template) of each chat template, as transformers looks for them: files of their own, else keys of tokenizer_config.json (tokenization_utils_base.py)."""
+    here = sorted(name for name in names if name == "chat_template.jinja" or re.fullmatch(r"additional_chat_templates/[^/]+\.jinja", name))
+    yield from ((name, read(name).decode("utf-8", "replace")) for name in here)
+    if "chat_template.json" in names:
+        yield from (("chat_template.json", text) for text in _texts(_object(read("chat_template.json")).get("chat_template")))
+    if not here:
+        yield from (("tokenizer_config.json", text) for text in _texts(config.get("chat_template")))
 
 
-def _content(value: Any) -> str:
-    if isinstance(value, dict):
-        value = value.get("content")
-    return value if isinstance(value, str) else ""
+def _texts(value: Any) -> list[str]:
+    """A template, or several by their names."""
+    items = value if isinstance(value, list) else [value]
+    return [text for item in items if isinstance(text := item.get("template") if isinstance(item, dict) else item, str)]
+
+
+def template_error(text: str) -> str:
+    """Where Jinja stops reading, as in "line 3: unexpected '}'"; "" for a template that parses. It is parsed with the tags that transformers adds, never run."""
+    import jinja2
+    import jinja2.ext
+    import jinja2.nodes
+    import jinja2.parser
+
+    class Generation(jinja2.ext.Extension):
+        """``{% generation %}…{% endgeneration %}``: what the assistant says (transformers/utils/chat_template_utils.py, AssistantTracker)."""
+
+        tags = {"generation"}  # noqa: RUF012  # as Jinja declares it
+
+        def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", Generation])
+    try:
+        environment.parse(text[:MOST_TEMPLATE])
+    except jinja2.TemplateSyntaxError as error:
+        return f"line {error.lineno}: {plain(error.message or 'no template', 120)}"
+    except RecursionError:
+        return "nested deeper than Jinja reads"
+    return ""

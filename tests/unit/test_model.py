@@ -337,6 +337,33 @@ def test_what_a_tokenizer_lacks(tmp_path: Path) -> None:
     assert found.cause == "tokenizer-incomplete" and "vocab.txt" in found.title
 
 
+CHAT = """{%- for message in messages %}
+    {%- if message.role == "system" %}{%- continue %}{%- endif %}
+    {%- if message.role == "assistant" %}{% generation %}{{- message.content | tojson }}{% endgeneration %}{%- else %}{{ raise_exception("no") }}{%- endif %}
+{%- endfor %}"""
+
+
+def test_a_chat_template_is_read_as_transformers_reads_it(tmp_path: Path) -> None:
+    """With loop controls and the tag that transformers adds: in a file, as the key of the configuration, or several by name."""
+    forms: dict[str, object] = {"one": CHAT, "several": [{"name": "default", "template": CHAT}], "none": None, "odd": 7}
+    for name, value in forms.items():
+        assert roots(model(tmp_path / name, tokenizer_config__json=json.dumps({"chat_template": value}))) == []
+    folder = model(tmp_path / "file")
+    (folder / "chat_template.jinja").write_text(CHAT)
+    assert roots(folder) == []
+
+
+@pytest.mark.parametrize("cut", [CHAT[:-4], CHAT.replace("{%- endfor %}", ""), CHAT.replace("tojson }}", "tojson }")])
+def test_a_chat_template_that_does_not_parse_is_a_warning(cut: str, tmp_path: Path) -> None:
+    """The model loads; its first conversation fails. The file's own name and the line are said."""
+    folder = model(tmp_path, tokenizer_config__json=json.dumps({"chat_template": CHAT}))
+    (folder / "chat_template.jinja").write_text(cut)
+    (found,) = judged(folder)
+    assert (found.cause, found.severity) == ("tokenizer-incomplete", "warning")
+    assert "chat_template.jinja" in found.title and "line " in found.title
+    assert "chat_template.jinja" in found.remedies[0].do
+
+
 def test_a_tokenizer_of_special_tokens_alone(tmp_path: Path) -> None:
     """What is saved where no vocabulary was found: five entries beside an embedding of thousands."""
     shapes = lab.tensors(lab.Shape(vocabulary=2000))
