@@ -134,14 +134,15 @@ def serving(folder: Path, limited: bool) -> Iterator[str]:
 
 # --- the clients ----------------------------------------------------------------------------------------------------------------
 
-# Each Python client prints its seconds, without imports, and its peak of resident memory in KiB.
+# Each Python client prints its seconds, without imports, and its peak of resident memory in KiB: not ru_maxrss, which counts the parent's before the exec too.
 HEAD = """
-import json, os, resource, sys, time
+import json, os, sys, time
 base, into, load, names, digests, size = json.loads(sys.argv[1])
 {setup}
 before, started = sum(os.times()[:2]), time.perf_counter()
 {work}
-print(json.dumps([time.perf_counter() - started, sum(os.times()[:2]) - before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
+peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(json.dumps([time.perf_counter() - started, sum(os.times()[:2]) - before, peak]))
 """
 OURS = """
 from pathlib import Path
