@@ -17,6 +17,8 @@ from typing import NoReturn
 
 from diagnostics.case import Listing, Unseen
 from diagnostics.redact import plain
+from diagnostics.repair.arrival import cache_place, into_cache
+from diagnostics.repair.place import Busy, Refused
 from diagnostics.transfer import Outcome, Progress, Wanted, fetch
 from diagnostics.transfer.progress import Bars, Lines
 from diagnostics.transfer.telling import OF_HERE, lines, total_size
@@ -35,7 +37,12 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="pytest-diagnostics fetch", description=__doc__)
     parser.add_argument("spec", metavar="SPEC", help="org/name[@revision], dataset:org/name, https://…[#sha256=…], list:NAME, files.toml, demo")
-    parser.add_argument("--to", metavar="DIR", default="", help="the folder (default: one of the target's name; for one URL the working folder)")
+    parser.add_argument(
+        "--to",
+        metavar="DIR",
+        default="",
+        help="the folder (default: for a repository the hub's cache; else one of the target's name, for one URL the working folder)",
+    )
     parser.add_argument("--diagnose-files", metavar="GLOB", default="", help="which files, comma-separated (default: those that the loader takes)")
     parser.add_argument("--diagnose-report", metavar="DIR", default="", help="where the report of a failure goes (default: reports)")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
@@ -102,10 +109,20 @@ def _run(given: argparse.Namespace) -> int:
                 file=sys.stderr,
             )
             return FAILED
-        folder = folder_for(target, given.to)
+        in_cache = not given.to and not given.spec.startswith("demo") and isinstance(listing, Listing)
+        place = cache_place(target, environment, listing.commit) if in_cache and isinstance(listing, Listing) else None
+        folder = Path(place.entries) if place else folder_for(target, given.to)
         started = time.monotonic()
         with _shown(wanted, given.quiet) as progress:
-            outcomes = fetch(wanted, folder, access=access_for(target, environment, secrets), progress=progress)
+
+            def bring(files: tuple[Wanted, ...], into: Path) -> tuple[Outcome, ...]:
+                return fetch(files, into, access=access_for(target, environment, secrets), progress=progress)
+
+            try:
+                outcomes = into_cache(place, wanted, target.revision, bring) if place else bring(wanted, folder)
+            except (OSError, Busy, Refused) as error:
+                print(f"✗ {plain(given.spec, 100)}: the cache cannot take it ({plain(str(error), 200) or 'another process is at work in it'})", flush=True)
+                return FAILED
         _print(lines(outcomes, str(folder.expanduser().absolute()), time.monotonic() - started))
     finally:
         world.stop()
@@ -152,6 +169,8 @@ def _explain(given: argparse.Namespace, patterns: tuple[str, ...]) -> int:
     run.finish(Path.cwd())
     assert run.report is not None
     print()
+    if not any(diagnosis.severity == "error" for diagnosis in run.report.judgement.diagnoses):
+        print("A look at it just now found nothing in the way: try again; if it stays, what is said above is for whoever serves the files.\n")
     _print(line.text for line in terminal.section(run.report, shutil.get_terminal_size().columns, run.written))
     _print(iter(run.unwritten))
     return FAILED

@@ -50,6 +50,44 @@ def test_a_model_of_a_hub_with_its_own_bytes_elsewhere(tmp_path: Path) -> None:
     assert not any(secret in done.output for secret in SECRETS)
 
 
+IN_CACHE = """
+import os, sys
+from huggingface_hub import hf_hub_download
+for name in sys.argv[2:]:
+    print(os.path.realpath(hf_hub_download(sys.argv[1], name, local_files_only=True)))
+"""
+
+
+def test_a_model_goes_where_its_client_looks_for_it(tmp_path: Path) -> None:
+    """Without --to: the hub's cache, from which the real client then reads offline; again it is here; a broken blob is replaced and kept."""
+    with Stage() as stage:
+        repository = hubs.tiny()
+        hub = stage.web("hub", hubs.hub(repository, cdn=stage.web("cdn", hubs.cdn(repository))))
+        given = {**stage.variables, "HF_ENDPOINT": hub, "HF_HOME": str(tmp_path / "home")}
+        first, second = fetch(tmp_path, hubs.NAME, variables=given), fetch(tmp_path, hubs.NAME, variables=given)
+        names = ["config.json", "model.safetensors", "tokenizer.json"]
+        read = run([sys.executable, "-c", IN_CACHE, hubs.NAME, *names], tmp_path, {**given, "HF_HUB_OFFLINE": "1"})
+        assert (first.code, second.code, read.code) == (0, 0, 0), first.output + second.output + read.output
+        blob = Path(read.output.splitlines()[1])
+        blob.write_bytes(b"\0" * blob.stat().st_size)
+        third = fetch(tmp_path, hubs.NAME, variables=given)
+    assert "6 fetched: " in first.output and "6 here already: " in second.output and third.code == 0
+    assert blob.name == hashlib.sha256(blob.read_bytes()).hexdigest() == repository.file("model.safetensors").sha256  # type: ignore[union-attr]
+    folder = blob.parents[1]
+    assert (folder / "refs/main").read_text() == next((folder / "snapshots").iterdir()).name
+    assert [path.name.startswith(f"{blob.name}.corrupt-") for path in folder.glob("blobs/*.corrupt-*")] == [True]
+    assert not (folder / ".diagnostics-repair").exists() and not (tmp_path / hubs.NAME.rpartition("/")[2]).exists()
+
+
+def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    """A file where the cache should be: one line, exit 1, no traceback."""
+    (tmp_path / "home").write_text("")
+    with Stage() as stage:
+        hub = stage.web("hub", hubs.hub(hubs.tiny()))
+        done = fetch(tmp_path, hubs.NAME, variables={**stage.variables, "HF_ENDPOINT": hub, "HF_HOME": str(tmp_path / "home")})
+    assert done.code == 1 and "the cache cannot take it" in done.output and "Traceback" not in done.output
+
+
 def test_a_url_with_its_digest(tmp_path: Path) -> None:
     """Into the working folder under its own name; a wrong digest is exit 1, the bytes are kept, and nothing has the name."""
     with Stage() as stage:
