@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Generator
 
 import hypothesis
@@ -11,6 +13,10 @@ import pytest
 # The same examples every time where a gate hangs on it; new ones at a desk, where somebody can look.
 hypothesis.settings.register_profile("gate", derandomize=True)
 hypothesis.settings.load_profile("gate" if os.environ.get("NOTHING_MAY_BE_SKIPPED") else "default")
+
+# A shell without job control starts what it puts into the background deaf to Ctrl-C, and so would be all that the tests start and interrupt.
+if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
