@@ -96,7 +96,7 @@ def _run(given: argparse.Namespace) -> int:
             return _explain(given, patterns)
         listing: Listing | Unseen = listing_of(target, environment, secrets) if target.kind == "hub" else Unseen("absent")
         if target.kind == "hub" and not isinstance(listing, Listing):
-            print(f"✗ {target.spec}: the hub did not give its list of files", flush=True)
+            _print(iter([f"✗ {target.spec}: the hub did not give its list of files"]))
             return _explain(given, patterns)
         try:
             wanted = wanted_of(target, secrets, listing)
@@ -121,7 +121,7 @@ def _run(given: argparse.Namespace) -> int:
             try:
                 outcomes = into_cache(place, wanted, target.revision, bring) if place else bring(wanted, folder)
             except (OSError, Busy, Refused) as error:
-                print(f"✗ {plain(given.spec, 100)}: the cache cannot take it ({plain(str(error), 200) or 'another process is at work in it'})", flush=True)
+                _print(iter([f"✗ {plain(given.spec, 100)}: the cache cannot take it ({plain(str(error), 200) or 'another process is at work in it'})"]))
                 return FAILED
         _print(lines(outcomes, str(folder.expanduser().absolute()), time.monotonic() - started))
     finally:

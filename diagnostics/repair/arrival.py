@@ -28,10 +28,13 @@ def cache_place(target: Target, environment: Environment, commit: str) -> Place 
 
 def into_cache(place: Place, wanted: tuple[Wanted, ...], revision: str, bring: Bring) -> tuple[Outcome, ...]:
     """What came of each file. The ref is set when all are there. Raises OSError, ``Busy``, ``Refused``."""
+    stands = {item.name: _stands(place, item) for item in wanted}
+    if all(stands.values()) and _refers(place, revision):  # in a cache that nobody may write to as well
+        return tuple(_already(item) for item in wanted)
     os.makedirs(os.path.join(place.folder, "blobs"), exist_ok=True)
     os.makedirs(place.entries, exist_ok=True)
     with staging(place, OTHER_SECONDS) as folder:
-        here = {item.name: _here(place, item) for item in wanted}
+        here = {item.name: stands[item.name] or _here(place, item) for item in wanted}
         missing = tuple(item for item in wanted if not here[item.name])
         beside = Path(folder, os.path.basename(place.entries))
         brought = {outcome.name: outcome for outcome in (bring(missing, beside) if missing else ())}
@@ -43,14 +46,37 @@ def into_cache(place: Place, wanted: tuple[Wanted, ...], revision: str, bring: B
         whole = not any(outcome.failure for outcome in brought.values())
         if whole:
             clear(folder)
-    commit = os.path.basename(place.entries)
-    if whole and is_inside(revision) and revision != commit:
-        write_small(os.path.join(place.folder, "refs", *revision.split("/")), commit)
+    if whole and not _refers(place, revision):
+        write_small(_ref(place, revision), os.path.basename(place.entries))
     return tuple(brought.get(item.name) or _already(item) for item in wanted)
 
 
 def _already(item: Wanted) -> Outcome:
     return Outcome(name=item.name, outcome="already_here", bytes=item.size, verified="digest" if isinstance(item.digest, Published) else "structure")
+
+
+def _ref(place: Place, revision: str) -> str:
+    return os.path.join(place.folder, "refs", *revision.split("/"))
+
+
+def _refers(place: Place, revision: str) -> bool:
+    """Whether the cache knows that this revision is the snapshot's commit, or need not."""
+    commit = os.path.basename(place.entries)
+    if revision == commit or not is_inside(revision):
+        return True
+    try:
+        return Path(_ref(place, revision)).read_text(encoding="ascii").strip() == commit
+    except (OSError, ValueError):
+        return False
+
+
+def _stands(place: Place, item: Wanted) -> bool:
+    """Whether its name in the snapshot leads to the content."""
+    try:
+        entry = place.entry(item.name)
+        return os.path.exists(entry) and not what_is_wrong(os.path.realpath(entry), item.name, item.size, item.digest)
+    except OSError:
+        return False
 
 
 def _here(place: Place, item: Wanted) -> bool:

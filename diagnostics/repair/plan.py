@@ -94,7 +94,7 @@ def repairs(case: Case, diagnoses: Iterable[Diagnosis], source: Source | None = 
     found = [*_of_files(case, files, source), *(() if source.pointers_only else _of_absent(case, files, source))]
     found += _of_ref(case, files, source) if files.files or found else []
     found += _of_memories(case)
-    found += _of_partials(files, source, found)
+    found += _of_partials(files, found)
     return tuple(_answering(repair, case, tuple(diagnoses)) for repair in found)
 
 
@@ -364,13 +364,13 @@ def _below(path: str, folder: str) -> str:
     return f"{folder}/{rest}" if mark else os.path.basename(path)
 
 
-def _of_partials(files: Files, source: Source, planned: list[Repair]) -> Iterator[Repair]:
+def _of_partials(files: Files, planned: list[Repair]) -> Iterator[Repair]:
     """Downloads that were left, of files that are whole, or will be by then. Those of other revisions are not this target's."""
     taken = {repair.partial for repair in planned}
-    known = {value for file in source.files for value in (file.sha256, file.git_sha1) if isinstance(value, str)} | {seen.blob for seen in files.files}
+    known = {seen.blob for seen in files.files if not seen.defects} | {item.blob for item in planned if item.how != "remove"}
     for seen in files.unfinished if files.place == "cache" else ():
         match = _PARTIAL.match(seen.path)
-        if match and match["etag"] in known and seen.location not in taken:
+        if match and match["etag"] in known - {""} and seen.location not in taken:
             yield Repair(
                 kind="stale", path=f"blobs/{seen.path}", location=seen.location, why="a download that was cut short, of a file that is whole", how="remove"
             )

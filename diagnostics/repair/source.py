@@ -122,9 +122,10 @@ def _source(case: Case, look: Survey) -> Source:
         commit = listing.commit
         return Source(name=f"{case.target.name}{f' at {commit[:12]}' if commit else ''}", files=listing.files, wanted=listing.wanted, commit=commit)
     sizes = {item.path: item for item in case.target.published}
+    listed = {file.url: file.path for file in case.target.listed if file.url}
     files = tuple(
         RemoteFile(
-            path=_file_name(shown),
+            path=listed.get(shown) or _file_name(shown),
             bytes=sizes[shown].bytes if shown in sizes else ABSENT,
             sha256=sizes[shown].value if shown in sizes and sizes[shown].algorithm == "sha256" and len(sizes[shown].value) == 64 else ABSENT,
             url=shown,

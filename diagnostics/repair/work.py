@@ -52,7 +52,9 @@ def perform(plan: tuple[Repair, ...], place: Place, means: Means) -> Iterator[Re
             for repair in plan:
                 started = time.monotonic()
                 means.tell(f"repairing {repair.path}")
-                outcome = replace(work.on(repair), seconds=time.monotonic() - started)
+                refused = Repaired(repair=repair, outcome="refused", reason="a file that it rests on is not repaired")
+                done_now = refused if not whole and _rests_on_all(repair) else work.on(repair)
+                outcome = replace(done_now, seconds=time.monotonic() - started)
                 whole = whole and outcome.outcome in ("repaired", "not_needed")
                 done += 1
                 yield outcome
@@ -62,6 +64,11 @@ def perform(plan: tuple[Repair, ...], place: Place, means: Means) -> Iterator[Re
         yield from (Repaired(repair=repair, outcome="refused", reason="another repair is still at work here") for repair in plan[done:])
     except (OSError, Refused) as error:
         yield from (Repaired(repair=repair, outcome="failed", reason=_said(error)) for repair in plan[done:])
+
+
+def _rests_on_all(repair: Repair) -> bool:
+    """A ref leads to every file of its commit; a partial is what the next try goes on from, where this one failed."""
+    return repair.how == "write" or (repair.how == "remove" and repair.path.startswith("blobs/"))
 
 
 def _lacking(plan: tuple[Repair, ...], place: Place) -> str:

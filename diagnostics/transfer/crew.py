@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from diagnostics.probes.budget import start as start_thread
 from diagnostics.transfer.governor import Governor
 from diagnostics.transfer.one import Download
 from diagnostics.transfer.part import Left
-from diagnostics.transfer.records import MIB, Limits
+from diagnostics.transfer.records import MIB, Failure, Limits
 from diagnostics.transfer.segments import Claim
 
 TICK_SECONDS = 0.1
@@ -20,6 +21,7 @@ FIRST_TOGETHER = 4  # files begun at once, before anything was measured
 BLOCK_SECONDS = 1.0  # what one connection brings before the next piece is given out
 MOST_BLOCK = 64 * MIB
 LEAVE_SECONDS = 2.0  # that threads get to end by themselves
+MUTE_TIMES = 20.0  # of ``stall_seconds``: the head of an answer that does not end
 STALLED_TIMES = 3.0  # of ``stall_seconds``: a connection that trickles below any use
 
 
@@ -41,7 +43,7 @@ class Crew:
         self._queue: list[Download] = []
         self._active: list[Download] = []
         self._hosts: dict[str, HostState] = {}
-        self._under_way: set[Claim] = set()
+        self._under_way: dict[Claim, Download] = {}
         self._busy = 0
         self._left = 0  # files without an outcome
         self._threads: list[threading.Thread] = []
@@ -99,6 +101,12 @@ class Crew:
             stuck = [claim for claim in self._under_way if claim.answer and now - claim.moved_at > STALLED_TIMES * self._limits.stall_seconds]
             if allowed != before:
                 self._changed.notify_all()
+            mute = {item for claim, item in self._under_way.items() if claim.answer is None and now - claim.moved_at > MUTE_TIMES * self._limits.stall_seconds}
+        for download in mute:
+            download.give_up(Failure(reason="timed-out", detail="the head of its answer did not come to an end", host=download.host))
+            with self._changed:
+                if download in self._active:
+                    self._ended(download)
         for claim in stuck:
             if claim.answer is not None:
                 claim.answer.abort()
@@ -149,7 +157,7 @@ class Crew:
                 claim = download.next_claim() if state == "ready" and not download.outcome else None
             if claim is not None:
                 with self._changed:
-                    self._under_way.add(claim)
+                    self._under_way[claim] = download
                 download.carry(claim, buffer)
         except Left:
             pass
@@ -191,7 +199,7 @@ class Crew:
     def _done(self, download: Download, claim: Claim | None, state: str) -> None:
         with self._changed:
             if claim is not None:
-                self._under_way.discard(claim)
+                self._under_way.pop(claim, None)
             self._busy -= 1
             self._host(download.host).busy -= 1
             if state == "busy":
@@ -200,14 +208,18 @@ class Crew:
                     self._active.remove(download)
                     self._queue.append(download)
             if download.outcome is not None and download in self._active:
-                self._active.remove(download)
-                self._left -= 1
-                self._read_by_ended += download.bytes_read
-            if not self._left:
-                self._over.set()
+                self._ended(download)
             self._changed.notify_all()
+
+    def _ended(self, download: Download) -> None:
+        self._active.remove(download)
+        self._left -= 1
+        self._read_by_ended += download.bytes_read
+        if not self._left:
+            self._over.set()
 
 
 def _sync_all(downloads: list[Download]) -> None:
     for download in downloads:
-        download.sync()
+        with contextlib.suppress(OSError):  # a full or failing disk is told by whoever writes next
+            download.sync()

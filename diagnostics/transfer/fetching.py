@@ -13,6 +13,7 @@ from diagnostics.probes.cache import is_inside
 from diagnostics.transfer import judging
 from diagnostics.transfer.crew import Crew
 from diagnostics.transfer.one import Download
+from diagnostics.transfer.place import PART
 from diagnostics.transfer.ranges import Range, missing, within
 from diagnostics.transfer.records import Access, Limits, Outcome, Progress, Wanted
 from diagnostics.transfer.seed import Seed
@@ -79,14 +80,14 @@ def _still_needed(wanted: Wanted, into: Path) -> int:
         if place.stat().st_size == wanted.size:
             return 0
     with contextlib.suppress(OSError):
-        begun = place.with_name(place.name + ".part").stat()
+        begun = place.with_name(f"{place.name}.{PART}").stat()
         return max(0, wanted.size - getattr(begun, "st_blocks", 0) * 512)
     return wanted.size
 
 
 def _free_bytes(into: Path) -> int | None:
     """Of the file system that ``into`` is on, or will be; None where it does not say."""
-    there = next((folder for folder in (into, *into.parents) if folder.is_dir()), None)
+    there = next((folder for folder in (into, *into.parents) if os.path.isdir(folder)), None)
     try:
         state = os.statvfs(there) if there is not None and hasattr(os, "statvfs") else None
     except OSError:

@@ -139,7 +139,7 @@ def _whole(asked: Asked, known: Known, identity: Identity) -> Verdict:
     """200: the whole file, asked for or not."""
     before = known.identity
     if not asked.ranged:
-        same: Kind = "read" if asked.start == 0 else "whole"
+        same: Kind = "read" if asked.start == 0 else "whole" if known.digest or _shown_same(before, identity) else "anew"
         return Verdict(kind="anew" if _changed(before, identity) else same, identity=_merged(before, identity))
     if not _changed(before, identity) and (known.digest or _shown_same(before, identity)):
         return Verdict(kind="whole", identity=_merged(before, identity))

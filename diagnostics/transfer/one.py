@@ -323,6 +323,9 @@ class Download(Standing):
                 self._missed(claim, epoch, Failure(reason="cut", detail=f"{claim.end - position} bytes were still to come", host=answer.host, passing=True))
                 return
             if claim.end >= OPEN:
+                if answer.status == 206 and isinstance(answer.length, int) and position - claim.start < answer.length:
+                    self._missed(claim, epoch, Failure(reason="cut", detail="its answer ended early", host=answer.host, passing=True))
+                    return
                 self._size = position
                 if not isinstance(answer.length, int) and "chunked" not in answer.headers.get("transfer-encoding", "").lower():
                     self._notes.append("no length was announced: whether it is whole, its end does not tell")
@@ -354,6 +357,7 @@ class Download(Standing):
             self._segments.give_back(claim)
             self._shortcut = ""
             if not self._identity.provable and self._part is not None and self._part.here:
+                self._restarts += 1
                 self._start_over(self._identity)  # nothing could show that what follows belongs to it
             now = time.monotonic()
             if now < self.not_before and failure.passing:
@@ -361,7 +365,7 @@ class Download(Standing):
             self._in_vain, self._gained_since = self._in_vain + 1, 0
             lonely = failure.errno in failures.NOBODY_THERE and self.bytes_read == 0 and self._in_vain > 1
             too_long = failure.wait_seconds > self._limits.most_told_seconds
-            if not failure.passing or self._in_vain > self._limits.retries or lonely or too_long:
+            if not failure.passing or max(self._in_vain, self._restarts) > self._limits.retries or lonely or too_long:
                 self._end(failure)
                 return
             self._retries += 1

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from diagnostics.probes.cache import is_inside
 
+PART = "diagnostics-part"  # browsers and other tools have a .part of their own, which is not ours to begin anew
 LONGEST_NAME = 200  # bytes of a name that still leaves room for what is added to it (255 on most file systems)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _RELATIVE = os.open in os.supports_dir_fd and os.rename in os.supports_dir_fd and os.stat in os.supports_dir_fd
@@ -33,7 +34,7 @@ class Place:
         self.folder = self.path.parent
         self._at = _descend(into, folders) if _RELATIVE else _made(self.folder)
         stem = self.leaf if len(os.fsencode(self.leaf)) <= LONGEST_NAME else f"{self.leaf[:40]}-{hashlib.sha256(os.fsencode(self.leaf)).hexdigest()[:16]}"
-        self.part, self.journal, self.corrupt = f"{stem}.part", f".{stem}.part-journal", f"{stem}.corrupt-"
+        self.part, self.journal, self.corrupt = f"{stem}.{PART}", f".{stem}.part-journal", f"{stem}.corrupt-"
 
     def close(self) -> None:
         if self._at is not None:

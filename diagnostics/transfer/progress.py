@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -58,13 +59,33 @@ class Lines:
         now = self._clock()
         if now - self._told_at >= LINE_SECONDS:
             self._told_at = now
-            self._write(self._line(now))
+            with contextlib.suppress(OSError, ValueError):  # whoever watched has gone
+                self._write(self._line(now))
 
     def _line(self, now: float) -> str:
         here, size = sum(self._here.values()), sum(self._sizes.values())
         rate = max(0, self._gained) / max(now - self._began, 1e-9)
         left = f", {(size - here) / rate:.0f} s left" if rate > 0 and size > here else ""
         return f"{self._ended} of {len(self._here)} begun files, {shown_bytes(here)} of {shown_bytes(max(size, here))}, {shown_bytes(rate)}/s{left}"
+
+
+class _Unfailing:
+    """A stream whose end does not end the transfer."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class Bars:
@@ -78,8 +99,8 @@ class Bars:
         self._bars: dict[str, Any] = {}
         self._here: dict[str, int] = {}
         self._known, self._count, self._ended = total, count, 0
-        self._stream = stream
-        self._all = self._new(total=total, unit="B", unit_scale=True, desc=self._title(), file=stream, dynamic_ncols=True, leave=False, position=0)
+        self._stream = _Unfailing(stream)
+        self._all = self._new(total=total, unit="B", unit_scale=True, desc=self._title(), file=self._stream, dynamic_ncols=True, leave=False, position=0)
 
     def _title(self) -> str:
         return f"{self._ended}/{self._count} files"

@@ -51,7 +51,7 @@ class Standing:
         self._fresh = False  # ask past caches
         self._began = 0.0
         self._most = limits.most_unannounced_bytes
-        self._in_vain = self._retries = self._wrong = self._changes = self._streams = 0
+        self._in_vain = self._retries = self._wrong = self._changes = self._streams = self._restarts = 0
         self._gained_since = 0
         self._resumed = self._finishing = self._waited = False
         self._notes: list[str] = []
@@ -119,6 +119,10 @@ class Standing:
     def refuse(self, failure: Failure) -> None:
         """It is not even begun."""
         self._began = time.monotonic()
+        self._end(failure)
+
+    def give_up(self, failure: Failure) -> None:
+        """End it from outside: its own thread waits for what may never come."""
         self._end(failure)
 
     def _end(self, failure: Failure) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def _distinct(found: Iterable[Wanted]) -> tuple[Wanted, ...]:
 def folder_for(target: Target, to: str) -> Path:
     """Where the files go: where ``--to`` or the list says, one URL into the working folder, and else into a folder of the target's name."""
     if to:
-        return Path(to).expanduser()
+        return Path(os.path.expanduser(to))
     if target.kind == "list" and target.paths:
         return Path(target.paths[0]).expanduser()  # the list's own folder
     if target.kind == "url" and len(target.urls) == 1:

@@ -100,6 +100,14 @@ class Answer:
             self.raw.close()
 
 
+def _split(url: str) -> SplitResult:
+    """Its parts; of an address that is none, no parts."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
+
+
 class Wire:
     """The connections of one transfer, shared by its threads."""
 
@@ -108,7 +116,7 @@ class Wire:
         self._facts = clients.facts(access.client.family)
         store = client_store(self._facts, access.environment)
         self._verify = store.cafile or store.capath or True
-        self._endpoint = urlsplit(access.endpoint or access.secrets.endpoint)
+        self._endpoint = _split(access.endpoint or access.secrets.endpoint)
         self._adapter = requests.adapters.HTTPAdapter(pool_connections=32, pool_maxsize=limits.streams, max_retries=0)
         self._learnt: set[str] = set()
         self.secrets = access.secrets
@@ -126,8 +134,12 @@ class Wire:
                 return answer
             self._drain(answer)
             redirects += 1
-            target = urljoin(following, answer.headers["location"])
-            if problem := redirect_problem(following, target, redirects):
+            try:
+                target = urljoin(following, answer.headers["location"])
+                problem = redirect_problem(following, target, redirects)
+            except ValueError:
+                problem = "it leads to no address"
+            if problem:
                 return Failure(reason="redirect-refused", detail=problem, host=answer.host, url=self.secrets.url(following), status=answer.status)
             following = target
 

@@ -12,10 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from diagnostics.case import Target
+from diagnostics.case import Published, Target
 from diagnostics.lab import http, tcp
 from diagnostics.lab import hub as hubs
 from diagnostics.lab.stage import Stage
+from diagnostics.repair.arrival import into_cache
+from diagnostics.repair.place import Place
+from diagnostics.transfer import Outcome as Fetched
+from diagnostics.transfer import Wanted
 from diagnostics.transfer.wanted import Unusable, folder_for, wanted_of
 from tests.functional.runs import SECRETS, Outcome, run
 
@@ -88,6 +92,27 @@ def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     assert done.code == 1 and "the cache cannot take it" in done.output and "Traceback" not in done.output
 
 
+def test_a_whole_cache_that_nobody_may_write_to_is_here(tmp_path: Path) -> None:
+    """Shared and read-only, with blob, link and ref right: nothing has to be written; without its ref, something had."""
+    place = Place(kind="cache", folder=str(tmp_path / "models--a--b"), entries=str(tmp_path / "models--a--b/snapshots" / ("a" * 40)))
+    item = Wanted(name="f", url="http://127.0.0.1:9/f", size=2, digest=Published(path="f", value=hashlib.sha256(b"hi").hexdigest(), source="hub listing"))
+    asked: list[tuple[Wanted, ...]] = []
+
+    def bring(files: tuple[Wanted, ...], into: Path) -> tuple[Fetched, ...]:
+        asked.append(files)
+        into.mkdir(parents=True)
+        (into / "f").write_bytes(b"hi")
+        return (Fetched(name="f", outcome="fetched"),)
+
+    assert [outcome.outcome for outcome in into_cache(place, (item,), "main", bring)] == ["fetched"]
+    before = {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert [outcome.outcome for outcome in into_cache(place, (item,), "main", bring)] == ["already_here"]
+    assert len(asked) == 1 and {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    (tmp_path / "models--a--b/refs/main").unlink()
+    into_cache(place, (item,), "main", bring)
+    assert len(asked) == 1 and (tmp_path / "models--a--b/refs/main").read_text() == "a" * 40
+
+
 def test_a_url_with_its_digest(tmp_path: Path) -> None:
     """Into the working folder under its own name; a wrong digest is exit 1, the bytes are kept, and nothing has the name."""
     with Stage() as stage:
@@ -145,7 +170,7 @@ def test_an_interrupt_is_exit_2_and_keeps_what_came(tmp_path: Path) -> None:
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         said = process.communicate(timeout=60)[0]
-        assert process.returncode == 2 and "the same command goes on" in said and (tmp_path / "w.bin.part").exists()
+        assert process.returncode == 2 and "the same command goes on" in said and (tmp_path / "w.bin.diagnostics-part").exists()
         again = fetch(tmp_path, url)
     assert again.code == 0 and "1 continued" in again.output and (tmp_path / "w.bin").read_bytes() == DATA * 20
 

@@ -9,12 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from diagnostics.case import Environment, Repair, Target
 from diagnostics.lab import hub as hubs
 from diagnostics.lab import model
 from diagnostics.lab.http import App, file, text
 from diagnostics.lab.hub import Repository
 from diagnostics.lab.stage import Stage
 from diagnostics.lab.worlds.healthy import fill_cache, put_up_hub
+from diagnostics.probes.survey import prepare
+from diagnostics.redact import Secrets
+from diagnostics.repair.place import Place
+from diagnostics.repair.source import _found, _source
+from diagnostics.repair.work import Means, perform
 from tests.functional.damages import Cached, broken_link, flipped, mend, sharded, truncated
 from tests.functional.runs import run
 
@@ -253,3 +259,30 @@ def test_a_pointer_to_other_content_is_not_fetched(stage: Stage, folder: Path) -
     mended = mend(str(folder))
     assert mended.done == []
     assert (folder / SHARD).read_text().startswith("version ")
+
+
+def test_a_list_gives_each_file_its_own_path(stage: Stage, tmp_path: Path) -> None:
+    """Two parts of a pipeline have a config.json each: the paths of the list count, not the ends of its addresses."""
+    text = "".join(f'[[files]]\npath = "{part}/config.json"\nurl = "http://127.0.0.1:9/{part}/config.json"\n' for part in ("unet", "text_encoder"))
+    (tmp_path / "files.toml").write_text(text)
+    look = prepare(f"list:{tmp_path / 'files.toml'}", wanted=frozenset())
+    found = _found(look.case(), look, _source(look.case(), look))
+    look.stop()
+    assert [found.url(f"{part}/config.json") for part in ("unet", "text_encoder")] == [
+        f"http://127.0.0.1:9/{part}/config.json" for part in ("unet", "text_encoder")
+    ]
+    assert found.url("config.json") == ""
+
+
+def test_a_ref_stays_where_its_files_could_not_be_had(tmp_path: Path) -> None:
+    """The cache works offline by the ref it has: it is not led to a commit of which nothing is here."""
+    folder, old, new = tmp_path / "models--a--b", "a" * 40, "b" * 40
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs/main").write_text(old)
+    (folder / "snapshots" / old).mkdir(parents=True)
+    missing = Repair(kind="missing", path="model.safetensors", location="", why="", how="fetch", blob="c" * 64, size=10, bytes=10)
+    ref = Repair(kind="stale", path="refs/main", location="", why="", how="write")
+    means = Means(environment=Environment(), secrets=Secrets(), target=Target(spec="a/b", kind="hub", name="a/b"), commit=new, obstacle="the CDN is blocked")
+    done = list(perform((missing, ref), Place(kind="cache", folder=str(folder), entries=str(folder / "snapshots" / new)), means))
+    assert [item.outcome for item in done] == ["refused", "refused"]
+    assert (folder / "refs/main").read_text() == old

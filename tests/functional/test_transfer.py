@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,7 @@ from diagnostics.redact import Secrets
 from diagnostics.transfer import Access, Limits, Outcome, Wanted, fetch, fill
 from diagnostics.transfer.part import Part, take
 from diagnostics.transfer.place import Place
+from diagnostics.transfer.progress import Lines
 from tests.functional.runs import why_no_namespace
 
 MIB = 1 << 20
@@ -229,7 +230,7 @@ def left_unfinished(server: Site, into: Path, item: Wanted, first: Reply = good,
     before, server.app = server.app, lambda request: first.but(cut_after=bytes_here)
     outcome = one(item, into, dataclasses.replace(LIMITS, retries=0))
     server.app = before
-    assert reason(outcome) == "cut" and names(into) == [".f.bin.part-journal", "f.bin.part"]
+    assert reason(outcome) == "cut" and names(into) == [".f.bin.part-journal", "f.bin.diagnostics-part"]
     server.visits.clear()
 
 
@@ -409,7 +410,7 @@ def test_a_part_that_was_not_asked_for_is_refused(tmp_path: Path) -> None:
     with site(lying) as server:
         left_unfinished(server, tmp_path, wanted(server))
         assert reason(one(wanted(server), tmp_path)) == "answer-invalid"
-    assert names(tmp_path) == [".f.bin.part-journal", "f.bin.part"], "what was here stays for another day"
+    assert names(tmp_path) == [".f.bin.part-journal", "f.bin.diagnostics-part"], "what was here stays for another day"
 
 
 def test_what_comes_compressed_is_refused(tmp_path: Path) -> None:
@@ -598,7 +599,7 @@ def test_a_dead_process_holds_no_lock(tmp_path: Path) -> None:
         process = child(server, tmp_path, DATA)
         place = Place(tmp_path, "f-0")
         end = time.monotonic() + 60
-        while time.monotonic() < end and not (place.seen("f-0.part") and take(place) == "busy"):
+        while time.monotonic() < end and not (place.seen("f-0.diagnostics-part") and take(place) == "busy"):
             time.sleep(0.05)
         process.kill()
         process.communicate()
@@ -664,3 +665,92 @@ def test_killed_at_any_moment_the_next_run_ends_with_the_right_bytes(tmp_path: P
     assert again < KILLS * 4 * (4 * MIB)
     # What the lab had on its way goes with each connection; whoever begins anew after a kill is sent all of it again.
     assert again < 0.75 * before_calm, "what a killed run brought is there for the next"
+
+
+# --- what a cold reader provoked ----------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def raw(talk: Callable[[socket.socket, int], None]) -> Iterator[tuple[str, list[int]]]:
+    """A server that writes its own bytes; the number of each connection."""
+    count: list[int] = []
+
+    def serve(sock: socket.socket) -> None:
+        count.append(1)
+        with contextlib.suppress(OSError):
+            sock.recv(65536)
+            talk(sock, len(count))
+
+    server = tcp.Server(serve)
+    try:
+        yield f"http://{server.authority}/f.bin", count
+    finally:
+        server.close()
+
+
+def test_a_part_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    """Browsers name theirs NAME.part too: it is neither begun anew nor removed, whether the file comes or not."""
+    (tmp_path / "f.bin.part").write_bytes(b"theirs")
+    with site(Reply(status=404)) as gone, site(good) as there:
+        assert reason(one(wanted(gone), tmp_path)) == "status"
+        assert one(wanted(there), tmp_path).outcome == "fetched"
+    assert names(tmp_path) == ["f.bin", "f.bin.part"] and (tmp_path / "f.bin.part").read_bytes() == b"theirs"
+
+
+def test_what_nothing_can_prove_is_not_begun_again_for_ever(tmp_path: Path) -> None:
+    """Cut each time, without a validator: every try gains bytes, and none of them may be kept."""
+
+    def cut(sock: socket.socket, _: int) -> None:
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 200_000)
+
+    with raw(cut) as (url, count):
+        outcome = one(Wanted(name="f.bin", url=url), tmp_path, dataclasses.replace(LIMITS, retries=3, most_wait_seconds=0.02))
+    assert reason(outcome) == "cut" and len(count) <= 6
+
+
+def test_a_head_without_an_end_is_ended(tmp_path: Path) -> None:
+    """100 Continue for ever: http.client would read on as long as it comes."""
+
+    def hundred(sock: socket.socket, _: int) -> None:
+        while True:
+            sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            time.sleep(0.05)
+
+    with raw(hundred) as (url, _):
+        assert (
+            reason(one(Wanted(name="f.bin", url=url), tmp_path, dataclasses.replace(LIMITS, stall_seconds=0.2, connect_seconds=0.2, retries=0))) == "timed-out"
+        )
+
+
+def test_a_rest_that_is_cut_is_not_the_end_of_the_file(tmp_path: Path) -> None:
+    """206 with an unknown total and its own length, which did not all come: "fetched" would be a lie."""
+
+    def star(sock: socket.socket, number: int) -> None:
+        if number == 1:
+            sock.sendall(b'HTTP/1.1 200 OK\r\nETag: "a"\r\nTransfer-Encoding: chunked\r\n\r\n' + b"%x\r\n" % 600_000 + b"x" * 600_000 + b"\r\n")
+            time.sleep(0.2)
+        else:
+            sock.sendall(b'HTTP/1.1 206 P\r\nETag: "a"\r\nContent-Range: bytes 600000-999999/*\r\nContent-Length: 400000\r\n\r\n' + b"y" * 100_000)
+
+    with raw(star) as (url, _):
+        outcome = one(Wanted(name="f.bin", url=url), tmp_path, dataclasses.replace(LIMITS, retries=2, most_wait_seconds=0.02))
+    assert outcome.outcome == "failed" and not (tmp_path / "f.bin").exists()
+
+
+def test_a_redirect_to_no_address_at_all_is_a_failure_of_that_file(tmp_path: Path) -> None:
+    """An unclosed bracket, which urllib refuses with a ValueError; the other file still comes."""
+    with site(Reply(status=302, headers=(("Location", "http://[x/"),))) as odd, site(good) as there:
+        first, second = fetch([wanted(odd), wanted(there, name="g.bin")], tmp_path, access=Access(), limits=LIMITS)
+    assert reason(first) == "redirect-refused" and second.outcome == "fetched"
+
+
+def test_a_progress_that_nobody_reads_ends_nothing(tmp_path: Path) -> None:
+    """``fetch … 2>&1 | head``: lines that cannot be written are not written."""
+
+    def broken(text: str) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    ticks = iter(range(0, 10_000, 60))
+    with site(good) as server:
+        outcome = fetch([wanted(server)], tmp_path, access=Access(), limits=LIMITS, progress=Lines(broken, lambda: float(next(ticks))))[0]
+    assert outcome.outcome == "fetched"

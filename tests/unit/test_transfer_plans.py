@@ -387,7 +387,7 @@ def test_a_link_below_the_folder_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(Unsafe):
         Place(tmp_path / "into", "sub/x")
     place = Place(tmp_path / "own", "x")
-    (tmp_path / "into" / "x.part").symlink_to(tmp_path / "elsewhere" / "victim")
+    (tmp_path / "into" / "x.diagnostics-part").symlink_to(tmp_path / "elsewhere" / "victim")
     part = take(place)
     assert isinstance(part, Part)
     part.write(part.epoch, 0, memoryview(b"abc"))
@@ -438,7 +438,7 @@ def test_a_thread_that_comes_late_writes_nothing(tmp_path: Path) -> None:
     part.leave()
     with pytest.raises(Left):
         part.write(part.epoch, 0, memoryview(b"later"))
-    assert (tmp_path / "x.part").read_bytes() == b"fresh"
+    assert (tmp_path / "x.diagnostics-part").read_bytes() == b"fresh"
     place.close()
 
 
