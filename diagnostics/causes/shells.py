@@ -80,7 +80,7 @@ def _set(name: str, word: Word, shell: str) -> str:
 
 
 def _unset(name: str, shell: str) -> str:
-    return f"set -e {name}" if shell == "fish" else f"Remove-Item Env:{name}" if shell == "powershell" else f"set {name}="
+    return f"set -e {name}" if shell == "fish" else f"Remove-Item Env:{name}" if shell == "powershell" else f'set "{name}="'
 
 
 def _join(item: Statement, shell: str) -> str:

@@ -6,7 +6,7 @@ import shlex
 
 from diagnostics.case import Body, CacheState, Case, Cause, Disk, Fault, Finding, Leg, Limits, Lock, Pace, Platform, Published, Remedy, Unseen
 from diagnostics.causes.claims import again, by_subject, journey_of, on_legs
-from diagnostics.causes.files_words import found, named, of_step, seen, shell_path
+from diagnostics.causes.files_words import download, found, named, of_step, seen, shell_path
 from diagnostics.causes.settings_common import set_variable
 from diagnostics.causes.versions_common import NO_THREAD, failed_imports, threads_without_memory
 
@@ -57,9 +57,7 @@ def _truncated_remedies(finding: Finding, case: Case) -> list[Remedy]:
     return [
         Remedy(
             do=f"Fetch it with a client that resumes (hf download and curl -C - do); if it is cut at the same place again, something between limits size or time: try another network, or ask the admin of this one about {facts['host']}.",
-            run=f"hf download {shlex.quote(case.target.name)}"
-            if case.target.kind == "hub"
-            else f"curl -L -C - --retry 20 --retry-all-errors -O {shlex.quote(facts['url'])}",
+            run=download(case) if case.target.kind == "hub" else f"curl -L -C - --retry 20 --retry-all-errors -O {shlex.quote(facts['url'])}",
             check=again(case),
         )
     ]
@@ -122,7 +120,7 @@ def _with_several(case: Case, times: float) -> Remedy:
     do = f"Each connection is limited, and {pace.connections} at once were {times:.1f} times as fast: use a client that opens several"
     url = next((journey.legs[0].url for journey in case.journeys or () if journey.name == pace.journey and journey.legs), "")
     if case.target.kind == "hub" and any(use.family == "hf_xet" for use in case.target.transports) and _is_xet(case, pace):
-        return Remedy(do=f"{do}.", run=f"HF_XET_HIGH_PERFORMANCE=1 hf download {shlex.quote(case.target.name)}", check=again(case))
+        return Remedy(do=f"{do}.", run=f"{set_variable('HF_XET_HIGH_PERFORMANCE', '1')}; {download(case)}", check=again(case))
     return Remedy(
         do=f"{do}; aria2c writes the file into the working folder, to be loaded from there.", run=f"aria2c -c -x 8 -s 8 {shlex.quote(url)}", check=again(case)
     )
@@ -130,7 +128,7 @@ def _with_several(case: Case, times: float) -> Remedy:
 
 def _with_one(case: Case, pace: Pace) -> Remedy:
     """Where the host refuses further connections of one address: what opens several loses time to refusals."""
-    one = "HF_HUB_DISABLE_XET=1 hf download --max-workers 1 " + shlex.quote(case.target.name) if case.target.kind == "hub" else ""
+    one = f"{set_variable('HF_HUB_DISABLE_XET', '1')}; {download(case, (), '--max-workers', '1')}" if case.target.kind == "hub" else ""
     return Remedy(
         do=f"{pace.host} refuses further connections from here ({pace.refused}): fetch one file at a time, on one connection.", run=one, check=again(case)
     )

@@ -90,7 +90,7 @@ for line in sys.stdin:
             stage = "bytes"
             same = there.split("/")[:3] == url.split("/")[:3]
             said["bytes"] = read(there, build_hf_headers() if same else {})
-        said["host"] = there.split("/")[2] if not xet else ""
+        said["host"] = there.split("/")[2].rpartition("@")[2] if not xet else ""
     except BaseException as error:
         said["errors"], said["status"] = chain(error), status_of(error)
     say(stage=stage, seconds=time.time() - start, **said)
@@ -108,10 +108,13 @@ def see_client(
     largest: Callable[[float], str],
     at_the_end: contextlib.ExitStack,
     enough: Callable[[], bool] = lambda: False,
+    starting: contextlib.AbstractContextManager[object] | None = None,
+    ended: Callable[[], bool] = lambda: False,
 ) -> ClientTrial | Unseen:
     """What the client says of ``config.json`` at once, and of the largest file as soon as ``largest`` (given the seconds it may wait) knows which that is.
 
-    ``at_the_end`` is unwound when the look ends before this does: neither the process nor its folder stays behind.
+    ``at_the_end`` is unwound when the look ends before this does: neither the process nor its folder stays behind. ``starting`` is held while they are made, so that
+    no end (``ended``) comes between.
     Once ``enough`` is seen of a silence, nobody waits any longer for what the client would say of it.
     """
     client = target.client
@@ -119,10 +122,11 @@ def see_client(
         return Unseen("not_asked", "no client that could be tried is installed")
     until = Deadline(deadline.within(SECONDS))
     with contextlib.ExitStack() as own:
-        child = _started(python, variables, environment, own)
+        with starting or contextlib.nullcontext():
+            at_the_end.callback(own.close)
+            child = None if ended() else _started(python, variables, environment, own)
         if child is None:
             return Unseen("unsupported", "no process could be started for it")
-        at_the_end.callback(own.close)
         asked = _Asked(child, secrets, until, enough)
         first = asked.answer()
         if first is None:
@@ -208,7 +212,7 @@ class _Asked:
             path=redact.plain(path, 400),
             outcome="refused" if errors and status else "failed" if errors else "fetched",
             stage="bytes" if said.get("stage") == "bytes" else "metadata",
-            host=redact.plain(str(said.get("host", "")), 255),
+            host=self.secrets.clean(str(said.get("host", "")), 255),
             bytes=int(said.get("bytes", 0)),
             status=int(status),
             errors=tuple(self.secrets.clean(" ".join(error.split()), 400) for error in errors),

@@ -73,7 +73,7 @@ def _stops(trip: Trip, means: Means, arrivals: list[Arrival]) -> Iterator[Stop]:
         if not isinstance(response, Response) or not isinstance(response.status, int) or (trip.xet and response.status < 400 and last.xet[0]):
             return
         if response.status in REDIRECTS and last.location:
-            following = urljoin(url, last.location)
+            following = _joined(url, last.location)
             if (last.leg.method, following) in seen or not _http(following):
                 return
             seen.add((last.leg.method, following))
@@ -102,6 +102,14 @@ def _with_ranges(journey: Journey, arrivals: list[Arrival], trip: Trip, means: M
         "honoured" if status == 206 else "ignored" if status == 200 else "refused" if isinstance(status, int) and status >= 400 else "untested"
     )
     return (*journey.legs[:-1], dataclasses.replace(last, body=dataclasses.replace(last.body, ranges=answer)))
+
+
+def _joined(url: str, location: str) -> str:
+    """Where a redirect leads; "" where that is no address (an unclosed bracket)."""
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return ""
 
 
 def _http(url: str) -> bool:

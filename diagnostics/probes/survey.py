@@ -128,6 +128,7 @@ class Survey:
         self._timings: dict[str, Timing] = {}
         self._failures: list[BaseException] = []
         self._stopped = threading.Event()
+        self._starting = threading.Lock()  # a process and its folder, or the end of everything
         self._found = threading.Event()  # what is here of the target is known
         self._configured = threading.Event()  # its config.json was fetched, or will not be
         self._config: Mapping[str, Any] = {}
@@ -155,7 +156,8 @@ class Survey:
             self._seconds = time.monotonic() - self._begun
         if self._means:
             self._means.sockets.close_all()
-        self._cleanup.close()
+        with self._starting:
+            self._cleanup.close()
 
     def case(self) -> Case:
         """What is known now."""
@@ -242,7 +244,17 @@ class Survey:
         tried: ClientTrial | Unseen = NOT_ASKED if reason is None else reason
         if reason is None:
             tried = client_trial.see_client(
-                self.target, self.environment, self.secrets, variables(), self.python, deadline, largest, self._cleanup, self._silence_is_known
+                self.target,
+                self.environment,
+                self.secrets,
+                variables(),
+                self.python,
+                deadline,
+                largest,
+                self._cleanup,
+                self._silence_is_known,
+                self._starting,
+                self._stopped.is_set,
             )
         self._saw(client_trial=tried)
 

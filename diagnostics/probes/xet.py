@@ -31,7 +31,10 @@ def see_xet(trip: Trip, fields: tuple[str, str], hub: Means, mover: Means, publi
     """Follow ``trip``'s file to its pieces. ``hub`` is how the hub's client goes, ``mover`` how hf_xet does; where it fails, plain HTTP is tried too."""
     digest, refresh = fields
     walk = _Walk(Journey(name="xet", purpose=f"the pieces of the largest file ({trip.path}) in Xet storage", client=mover.client), publish)
-    granted = walk.go(Stop(url=_at_endpoint(refresh, trip.url, hub), sample=JSON_SAMPLE, confidential=True), hub)
+    address = _at_endpoint(refresh, trip.url, hub)
+    if not _askable(address):
+        return walk.journey
+    granted = walk.go(Stop(url=address, sample=JSON_SAMPLE, confidential=True), hub)
     about = _json(granted)
     base, token = str(about.get("casUrl") or ""), str(about.get("accessToken") or "")
     if _went_well(granted.leg) and _askable(base) and token.isascii() and token.isprintable():
@@ -105,9 +108,12 @@ def _went_well(leg: Leg) -> bool:
 
 
 def _at_endpoint(refresh: str, url: str, hub: Means) -> str:
-    """The token's address: relative to the file's, and under the endpoint that is set."""
+    """The token's address: relative to the file's, and under the endpoint that is set; "" for none."""
     base = hub.endpoint.geturl().rstrip("/")
-    return base + refresh.removeprefix(HOME) if refresh.startswith(HOME + "/") and base else urljoin(url, refresh)
+    try:
+        return base + refresh.removeprefix(HOME) if refresh.startswith(HOME + "/") and base else urljoin(url, refresh)
+    except ValueError:  # an unclosed bracket
+        return ""
 
 
 def _json(arrival: Arrival) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from diagnostics import environment as environment_module
-from diagnostics.case import Case, CaVariable, ClientTrial, ClientUse, Request, Target, Unseen
-from diagnostics.diagnosis import judge
+from diagnostics.case import Case, CaVariable, ClientTrial, ClientUse, Fault, Files, FileSeen, Request, Subject, Target, Unseen
+from diagnostics.diagnosis import attribute, judge
 from diagnostics.environment.interpreter import read_interpreter
 from diagnostics.facts.clients import installed
 from diagnostics.lab import hub as hubs
@@ -23,6 +23,7 @@ from diagnostics.lab.http import Reply
 from diagnostics.lab.stage import Stage
 from diagnostics.probes.budget import Deadline
 from diagnostics.probes.client_trial import see_client
+from diagnostics.readiness import ends_the_load
 from diagnostics.redact import Secrets
 from tests.unit import cases
 
@@ -103,7 +104,9 @@ def test_an_answer_is_the_hubs() -> None:
 # --- the client itself --------------------------------------------------------------------------------------------------------
 
 
-def look(stage: Stage, base: str, seconds: float = 20.0, enough: Callable[[], bool] = lambda: False, **variables: str) -> ClientTrial | Unseen:
+def look(
+    stage: Stage, base: str, seconds: float = 20.0, enough: Callable[[], bool] = lambda: False, ended: Callable[[], bool] = lambda: False, **variables: str
+) -> ClientTrial | Unseen:
     """The huggingface_hub of this environment before a hub on loopback."""
     given = {**stage.environment(), "HF_ENDPOINT": base, **variables}
     environment, secrets = environment_module.read(given, home=stage.home)
@@ -112,7 +115,7 @@ def look(stage: Stage, base: str, seconds: float = 20.0, enough: Callable[[], bo
     assert hub
     target = Target(spec=hubs.NAME, name=hubs.NAME, kind="hub", client=ClientUse(family="huggingface_hub-2", version=hub.version))
     return see_client(
-        target, environment, secrets, given, sys.executable, Deadline(seconds), lambda seconds: "model.safetensors", contextlib.ExitStack(), enough
+        target, environment, secrets, given, sys.executable, Deadline(seconds), lambda seconds: "model.safetensors", contextlib.ExitStack(), enough, None, ended
     )
 
 
@@ -137,6 +140,36 @@ def test_the_real_client_fetches_and_leaves_nothing() -> None:
         asked = [request for request in stage.visits["hub"] if "/resolve/" in request.path]
         assert {request.headers.get("authorization") for request in asked} == {f"Bearer {hubs.TOKEN}"}
         assert hubs.TOKEN not in repr(seen)
+
+
+def test_a_look_that_has_ended_starts_nothing() -> None:
+    """The end came first: no process, no folder."""
+    with Stage() as stage:
+        tiny = hubs.hub(hubs.tiny())
+        assert look(stage, stage.web("hub", tiny), ended=lambda: True) == Unseen("unsupported", "no process could be started for it")
+        assert written(stage.temp) == [] and stage.visits["hub"] == []
+
+
+def test_a_client_that_got_no_answer_takes_what_is_here() -> None:
+    """A load is not stopped for it where all is in the cache; where weights are missing, it is."""
+    alone = Fault(check="http/the-client-itself-comes-through", step="client", code="client-differs", subject=Subject(kind="package", name="x"), evidence=())
+    weights = FileSeen(path="model.safetensors", location="~/hub/models--a--b/snapshots/c/model.safetensors", bytes=1)
+    whole = Files(place="cache", path="~/hub/models--a--b", files=(weights,))
+    (diagnosis,) = attribute(tried(healthy(), FAILED), (alone,))
+    here = dataclasses.replace(healthy(), target=Target(spec="a/b", name="a/b", kind="hub"), files=whole)
+    assert not ends_the_load(here, diagnosis)
+    assert ends_the_load(dataclasses.replace(here, files=dataclasses.replace(whole, missing=("model.safetensors",))), diagnosis)
+
+
+def test_a_login_in_the_endpoint_is_in_no_record() -> None:
+    """HF_ENDPOINT may hold one; the host that is told is the host alone."""
+    with Stage() as stage:
+        hub = hubs.hub(hubs.tiny())
+        base = stage.web("hub", lambda request: hub(dataclasses.replace(request, headers={**request.headers, "authorization": ""})))
+        seen = look(stage, base.replace("http://", "http://user:pa%25ss%2Fw%40rd@"))
+        assert isinstance(seen, ClientTrial), seen
+        assert {item.host.partition(":")[0] for item in seen.requests} == {"127.0.0.1"}
+        assert "pa%25ss" not in repr(seen) and "user" not in repr(seen)
 
 
 def test_the_real_client_is_asked_twice_before_it_is_believed() -> None:

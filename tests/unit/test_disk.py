@@ -424,3 +424,23 @@ def test_a_containers_own_layer_is_not_the_place_for_models(container: str, kind
     assert root.cause == "disk-space-insufficient"
     said = root.remedies[0].do + root.remedies[0].run
     assert text in said if text else "volume" not in " ".join(remedy.do for remedy in root.remedies)
+
+
+@pytest.mark.parametrize("latency", [0.0, 0.008, 0.03])
+def test_what_a_sync_takes_by_itself_is_not_the_disks_rate(latency: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """150 MB/s behind a sync of up to 30 ms is 150 MB/s: within a factor of two, where the sync alone would make a tenth of it."""
+    clock, pending, real_write = [0.0], [0], os.write
+
+    def write(descriptor: int, data: bytes) -> int:
+        pending[0] += len(data)
+        return real_write(descriptor, data)
+
+    def fsync(_: int) -> None:
+        clock[0] += latency + pending[0] / 150e6
+        pending[0] = 0
+
+    monkeypatch.setattr("diagnostics.probes.writing.os.write", write)
+    monkeypatch.setattr("diagnostics.probes.writing.os.fsync", fsync)
+    monkeypatch.setattr("diagnostics.probes.writing.time.monotonic", lambda: clock[0])
+    rate = write_rate(str(tmp_path))
+    assert isinstance(rate, float) and 75e6 < rate < 300e6

@@ -45,7 +45,7 @@ def test_hf_xet_is_advised_only_where_the_file_is_on_xet_and_the_client_has_it()
     xet = (Header(name="x-xet-hash", value="a" * 64),)
     with_xet = slow(seen(1_000_000.0), *xet)
     with_xet = dataclasses.replace(with_xet, target=dataclasses.replace(with_xet.target, transports=(ClientUse(family="hf_xet", role="bytes"),)))
-    assert diagnosis(with_xet).remedies[0].run.startswith("HF_XET_HIGH_PERFORMANCE=1 hf download")
+    assert diagnosis(with_xet).remedies[0].run.startswith("export HF_XET_HIGH_PERFORMANCE=1; hf download")
     assert diagnosis(slow(seen(1_000_000.0), *xet)).remedies[0].run.startswith("aria2c")
 
 

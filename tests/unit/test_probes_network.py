@@ -189,6 +189,12 @@ def test_the_token_goes_to_the_hub_alone() -> None:
     assert [login for _, login in asked(moved("http://localhost:{port}/there"), f"{hub}/x", endpoint=hub)] == ["Bearer hf_token", "Basic bWU6cHc="]
 
 
+@pytest.mark.parametrize("place", ["https://[x", "http://[::1", "http://h:99999999/"])
+def test_a_redirect_to_no_address_ends_the_journey(place: str) -> None:
+    """urllib raises a ValueError for it; to us it is the server's mistake, seen and not followed."""
+    assert len(asked(moved(place), "http://127.0.0.1:{port}/x")) == 1
+
+
 def test_a_question_without_credentials_takes_none_from_netrc_either() -> None:
     """Plain http to a host whose https failed, say: whoever cut that listens."""
     means = means_with()

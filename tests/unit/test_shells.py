@@ -153,6 +153,11 @@ def test_a_variable_is_taken_away_in_every_form(shell: str) -> None:
     assert not re.search(r"(?m)ENV HTTPS_PROXY|^Environment=|value: ", shown)
 
 
+def test_cmd_takes_a_variable_away_without_a_blank_for_a_value() -> None:
+    """``set A= & …`` would set it to the blank before the ampersand."""
+    assert translated("unset HTTPS_PROXY https_proxy", "cmd") == 'set "HTTPS_PROXY=" & set "https_proxy="'
+
+
 @pytest.mark.parametrize("shell", FORMS)
 def test_a_password_that_the_shell_copies_is_never_written(shell: str) -> None:
     """`${X#*://}` and "$X" stand for what is set; a file cannot copy it, so there it is named."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from http.client import HTTPMessage
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -15,10 +16,13 @@ from diagnostics.lab import hub as hubs
 from diagnostics.lab import xet
 from diagnostics.lab.http import App, text
 from diagnostics.lab.stage import Stage
-from diagnostics.probes.http import xet_fields
+from diagnostics.probes.http import Sample, xet_fields
+from diagnostics.probes.journey import Trip
 from diagnostics.probes.survey import Survey
+from diagnostics.probes.xet import see_xet
 from diagnostics.redact import Secrets
 from tests.unit import cases
+from tests.unit.test_probes_network import means_with
 
 TARGET = Target(
     spec=hubs.NAME,
@@ -52,6 +56,14 @@ def test_the_pieces_are_followed_and_no_token_is_kept() -> None:
         kept = str(encode(case))
         assert hubs.TOKEN not in kept and xet.TOKEN not in kept and "c0ffee" not in kept
         assert judge(case).diagnoses == ()
+
+
+@pytest.mark.parametrize("refresh", ["https://[x", "https://h:99999999/x", "http://169.254.169.254/latest", "file:///etc/passwd"])
+def test_a_refresh_route_that_is_no_address_is_not_asked(refresh: str) -> None:
+    """A header of the server's: neither a crash of ours, nor a question to a machine's metadata service."""
+    trip = Trip(name="largest-file", purpose="x", url="http://127.0.0.1:9/f", path="f", sample=Sample(most_bytes=1))
+    nowhere = dataclasses.replace(means_with(), endpoint=urlsplit("http://127.0.0.1:9"))
+    assert see_xet(trip, ("a" * 64, refresh), nowhere, nowhere, lambda journey: None).legs == ()
 
 
 def test_without_hf_xet_the_bytes_come_from_the_cdn() -> None:
