@@ -15,11 +15,11 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from diagnostics.case import Listing, Unseen
+from diagnostics.case import Listing, Target, Unseen
 from diagnostics.redact import plain
 from diagnostics.repair.arrival import cache_place, into_cache
-from diagnostics.repair.place import Busy, Refused
-from diagnostics.transfer import Outcome, Progress, Wanted, fetch
+from diagnostics.repair.place import Busy, Place, Refused
+from diagnostics.transfer import Access, Outcome, Progress, Wanted, fetch
 from diagnostics.transfer.progress import Bars, Lines
 from diagnostics.transfer.telling import OF_HERE, lines, total_size
 from diagnostics.transfer.wanted import Unusable, access_for, folder_for, listing_of, wanted_of
@@ -109,24 +109,30 @@ def _run(given: argparse.Namespace) -> int:
                 file=sys.stderr,
             )
             return FAILED
-        in_cache = not given.to and not given.spec.startswith("demo") and isinstance(listing, Listing)
-        place = cache_place(target, environment, listing.commit) if in_cache and isinstance(listing, Listing) else None
-        folder = Path(place.entries) if place else folder_for(target, given.to)
-        started = time.monotonic()
-        with _shown(wanted, given.quiet) as progress:
-
-            def bring(files: tuple[Wanted, ...], into: Path) -> tuple[Outcome, ...]:
-                return fetch(files, into, access=access_for(target, environment, secrets), progress=progress)
-
-            try:
-                outcomes = into_cache(place, wanted, target.revision, bring) if place else bring(wanted, folder)
-            except (OSError, Busy, Refused) as error:
-                _print(iter([f"✗ {plain(given.spec, 100)}: the cache cannot take it ({plain(str(error), 200) or 'another process is at work in it'})"]))
-                return FAILED
-        _print(lines(outcomes, str(folder.expanduser().absolute()), time.monotonic() - started))
+        own = given.to or given.spec.startswith("demo")  # a folder, not the cache
+        place = None if own or not isinstance(listing, Listing) else cache_place(target, environment, listing.commit)
+        try:
+            outcomes = _brought(given, target, wanted, access_for(target, environment, secrets), place)
+        except (OSError, Busy, Refused) as error:
+            _print(iter([f"✗ {plain(given.spec, 100)}: the cache cannot take it ({plain(str(error), 200) or 'another process is at work in it'})"]))
+            return FAILED
     finally:
         world.stop()
     return _judged(given, patterns, outcomes)
+
+
+def _brought(given: argparse.Namespace, target: Target, wanted: tuple[Wanted, ...], access: Access, place: Place | None) -> tuple[Outcome, ...]:
+    """Into ``place`` in the hub's cache, or into a folder; what came of each is told."""
+    folder = Path(place.entries) if place else folder_for(target, given.to)
+    started = time.monotonic()
+    with _shown(wanted, given.quiet) as progress:
+
+        def bring(files: tuple[Wanted, ...], into: Path) -> tuple[Outcome, ...]:
+            return fetch(files, into, access=access, progress=progress)
+
+        outcomes = into_cache(place, wanted, target.revision, bring) if place else bring(wanted, folder)
+    _print(lines(outcomes, str(folder.expanduser().absolute()), time.monotonic() - started))
+    return outcomes
 
 
 def _judged(given: argparse.Namespace, patterns: tuple[str, ...], outcomes: tuple[Outcome, ...]) -> int:

@@ -60,7 +60,7 @@ def _plan(chosen: options.Options, here: Path) -> int:
     from diagnostics.probes.survey import plan
 
     lines, usable = plan(chosen.spec, files=chosen.files, python=chosen.python)
-    load = f"run: {options.shown(chosen.load_command) or 'the load of the target'}, for at most {chosen.load_seconds:.0f} s"
+    load = f"run: {redact.Secrets().clean(chosen.load_command, 200) or 'the load of the target'}, for at most {chosen.load_seconds:.0f} s"
     lines += [load] if chosen.load and usable else []
     lines += [f"write: the report, to {redact.path(str(next(report_folders(chosen.report, here))))}"]
     print("\n".join([*lines, *(REPAIR if chosen.repair else ())]))

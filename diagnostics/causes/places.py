@@ -80,15 +80,23 @@ def _systemd(found: list[Statement]) -> list[str]:
 
 
 def _notebook(found: list[Statement]) -> list[str]:
-    """One cell. ``%env`` expands ``$x`` and ``{x}`` as Python's, so that a value with one of them is set by Python itself (IPython, magics/osm.py)."""
-    lines = [f"!{item.raw}" for item in found if item.kind not in ("set", "unset")]
-    for name, word in _pairs(found):
-        value = json.dumps(_value(word), ensure_ascii=True)
-        if file := _file(word):
-            lines.append(f"from os import environ, path; environ[{name!r}] = path.abspath({json.dumps(file)})")
-        elif re.search(r"[${}\\'\"]|^\s|\s$", _value(word)):
-            lines.append(f"from os import environ; environ[{name!r}] = {value}")
-        else:
-            lines.append(f"%env {name}={_value(word)}")
-    lines += [f"from os import environ; environ.pop({name!r}, None)" for name in _gone(found)]
+    """One cell, in the order of the statements: a command finds the variables that were set before it."""
+    lines = [line for item in found for line in _in_cell(item)]
     return lines + (["# in the first cell: clients read these when they are imported"] if lines else [])
+
+
+def _in_cell(item: Statement) -> list[str]:
+    if item.kind == "set":
+        return [_set_in_cell(name, word) for name, word in item.pairs]
+    if item.kind == "unset":
+        return [f"from os import environ; environ.pop({name!r}, None)" for name in item.names]
+    return [f"!{item.raw}"]
+
+
+def _set_in_cell(name: str, word: Word) -> str:
+    """``%env`` expands ``$x`` and ``{x}`` as Python's, so that a value with one of them is set by Python itself (IPython, magics/osm.py)."""
+    if file := _file(word):
+        return f"from os import environ, path; environ[{name!r}] = path.abspath({json.dumps(file)})"
+    if re.search(r"[${}\\'\"]|^\s|\s$", _value(word)):
+        return f"from os import environ; environ[{name!r}] = {json.dumps(_value(word), ensure_ascii=True)}"
+    return f"%env {name}={_value(word)}"

@@ -153,6 +153,11 @@ def test_a_variable_is_taken_away_in_every_form(shell: str) -> None:
     assert not re.search(r"(?m)ENV HTTPS_PROXY|^Environment=|value: ", shown)
 
 
+def test_a_cell_sets_a_variable_before_the_command_that_needs_it() -> None:
+    """In the order in which the lines were written."""
+    assert translated("export X=1; hf download a/b", "notebook").splitlines()[:2] == ["%env X=1", "!hf download a/b"]
+
+
 def test_cmd_takes_a_variable_away_without_a_blank_for_a_value() -> None:
     """``set A= & …`` would set it to the blank before the ampersand."""
     assert translated("unset HTTPS_PROXY https_proxy", "cmd") == 'set "HTTPS_PROXY=" & set "https_proxy="'
